@@ -24,7 +24,7 @@ namespace check_internal {
 template <class... Parts>
 std::string join(const Parts&... parts) {
   std::ostringstream out;
-  (out << ... << parts);
+  static_cast<void>((out << ... << parts));
   return out.str();
 }
 }  // namespace check_internal
