@@ -1,0 +1,17 @@
+# One libFuzzer program for each tests/FLOOR/**/NAME_fuzz.cc, called NAME_fuzz and linked with its floor's library.
+# Its seeds are the files of the folder NAME_seeds beside it. Needs clang: the preset `fuzz`.
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "libFuzzer comes with clang: configure with 'cmake --preset fuzz' (launch/setup --fuzz installs it)")
+endif()
+add_custom_target(fuzz)
+foreach(floor monitoring cuda dataloader parallel trainer launch)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${floor}/*_fuzz.cc)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE trireme_${floor})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+    add_dependencies(fuzz ${name})
+  endforeach()
+endforeach()
