@@ -1,0 +1,33 @@
+// Ranks as threads of one process: parallel code can be tested without mpirun, under ThreadSanitizer, and with calls that do
+// not match reported instead of hung. Waits block on a condition variable, never spin.
+//
+// A call that its peers do not match (another op, tensor, step, size or dtype) or that waits longer than the timeout while a peer is
+// elsewhere or gone throws PeerError on every rank, naming who is where. Data is read inside stream tasks only.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "parallel/comm/communicator.h"
+
+namespace trireme {
+
+class LocalGroup {
+ public:
+  explicit LocalGroup(int size, std::chrono::milliseconds timeout = std::chrono::seconds(60));
+  ~LocalGroup();
+
+  // Rank `rank`'s end, for its thread, whose streams live on `device`. Once for each rank.
+  std::unique_ptr<Communicator> join(int rank, Device& device);
+
+  // Rank `rank` will make no more calls: peers that wait for it, or will, fail at once instead of at the timeout. Destroying its
+  // communicator says the same.
+  void leave(int rank, const std::string& why);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace trireme
