@@ -33,8 +33,8 @@ struct Cut {
 // Part `index` of `parts` of a tensor cut in `dim`: sizes differ by at most one, the larger first.
 Box part_of(const Shape& shape, int dim, std::int64_t parts, std::int64_t index);
 
-// A rectangle of the parameter as it lies in a Hugging Face tensor. Both sides are seen as matrices: ours as [elements / last dim,
-// last dim] (one dim: [1, n]), theirs by its own two dims.
+// A rectangle of the parameter as it lies in a Hugging Face tensor. Both sides are seen as matrices: ours by ParamSpec::matrix(),
+// theirs by its own dims, [1, n] if it has one.
 struct FileBox {
   std::string tensor;              // "model.layers.0.self_attn.k_proj.weight"
   Shape tensor_shape;              // the whole of theirs
@@ -53,12 +53,15 @@ struct Init {
 struct ParamSpec {
   std::string name;  // ours: "layers.3.attention.kv.weight"; seeds the initial values
   Shape shape;       // global
+  int row_dims = 1;  // of the matrix that it is: this many leading dims are its rows ([heads, head_dim, hidden]: 2)
   DType dtype = DType::kF32;
   std::vector<Cut> cuts;
   Init init;
   bool decayed = false;       // weight decay applies
   std::string tied_to;        // not empty: shares the values of the parameter of that name, which owns norms and files
   std::vector<FileBox> files;
+
+  Shape matrix() const;  // [rows, columns]; a vector (row_dims = 0) is [1, n]
 };
 
 }  // namespace trireme
