@@ -62,7 +62,10 @@ TEST(Structure, EveryHeaderIsGuardedAndOpensWithTheProblemItSolves) {
   for (const auto& file : tree()) {
     if (!file.path.ends_with(".h") && !file.path.ends_with(".cuh")) continue;
     EXPECT_TRUE(file.text.starts_with("//")) << file.path << " opens with code, not with what it is for";
-    EXPECT_NE(file.text.find("#pragma once"), std::string::npos) << file.path << " has no #pragma once";
+    // Highway reads such a header once for each instruction set; its guard is a toggle.
+    const bool per_instruction_set = file.text.find("HWY_TARGET_TOGGLE") != std::string::npos;
+    EXPECT_TRUE(per_instruction_set || file.text.find("#pragma once") != std::string::npos)
+        << file.path << " has no #pragma once";
   }
 }
 
