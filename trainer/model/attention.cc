@@ -1,0 +1,87 @@
+#include "trainer/model/attention.h"
+
+#include <cmath>
+
+#include "cuda/core/philox.h"
+
+namespace trireme {
+
+SelfAttention::SelfAttention(ParamList& list, const std::string& name, const Options& options)
+    : name_(name),
+      options_(options),
+      scale_(1.0f / std::sqrt(static_cast<float>(options.head_dim))),
+      q_(list, name + ".q", {options.heads, options.head_dim}, {options.hidden_size}, options.bias, options.init_std),
+      kv_(list, name + ".kv", {2, options.kv_heads, options.head_dim}, {options.hidden_size}, options.bias,
+          options.init_std),
+      out_(list, name + ".out", {options.hidden_size}, {options.heads, options.head_dim}, options.bias,
+           options.out_init_std) {}
+
+void SelfAttention::turn(const Pass& pass, Tensor q, Tensor kv, int sign) const {
+  if (!options_.rope_theta) return;
+  const Tensor one_slot = q.view({q.size(0), 1, options_.heads, options_.head_dim});
+  pass.ops().rope(pass.stream(), one_slot, pass.batch->positions, *options_.rope_theta, sign);
+  pass.ops().rope(pass.stream(), kv, pass.batch->positions, *options_.rope_theta, sign);
+}
+
+Dropout SelfAttention::dropout(const Pass& pass) const {
+  if (!pass.training || options_.dropout == 0) return {};
+  return {options_.dropout, key_of(pass.seed, name_ + ".dropout")};
+}
+
+ArenaTensor SelfAttention::forward(const Pass& pass, Tensor x, Saved& saved, Tensor residual) const {
+  saved.q = q_.forward(pass, x, saved.q_linear);
+  saved.kv = kv_.forward(pass, x, saved.kv_linear);
+  turn(pass, saved.q, saved.kv, +1);
+  saved.o = pass.activation(saved.q->shape);
+  saved.lse = pass.statistic({x.size(0), options_.heads});
+  pass.ops().attention_forward(pass.stream(), saved.o, saved.lse, saved.q, saved.kv, pass.batch->keys, scale_,
+                               dropout(pass), pass.batch->ids);
+  return out_.forward(pass, saved.o, saved.out_linear, residual);
+}
+
+ArenaTensor SelfAttention::backward_input(const Pass& pass, Tensor dy, Saved& saved) const {
+  saved.dq = pass.activation(saved.q->shape);
+  saved.dkv = pass.activation(saved.kv->shape);
+  {
+    const ArenaTensor d_o = pass.activation(saved.o->shape);
+    out_.backward_input(pass, d_o, dy, saved.out_linear);
+    pass.ops().attention_backward(pass.stream(), saved.dq, saved.dkv, d_o, saved.o, saved.lse, saved.q, saved.kv,
+                                  pass.batch->keys, scale_, dropout(pass), pass.batch->ids);
+  }
+  saved.q = {};
+  saved.kv = {};
+  saved.lse = {};
+  turn(pass, saved.dq, saved.dkv, -1);
+  ArenaTensor dx = pass.activation(saved.q_linear.x.shape);
+  q_.backward_input(pass, dx, saved.dq, saved.q_linear);
+  kv_.backward_input(pass, dx, saved.dkv, saved.kv_linear, Write::kAdd);
+  return dx;
+}
+
+void SelfAttention::backward_weight(const Pass& pass, Saved& saved) const {
+  out_.backward_weight(pass, saved.out_linear);
+  kv_.backward_weight(pass, saved.kv_linear);
+  q_.backward_weight(pass, saved.q_linear);
+  saved = {};
+}
+
+ArenaTensor SelfAttention::extend(const Pass& pass, Tensor x, KvCache& cache, Tensor residual) const {
+  const std::int64_t rows = x.size(0);
+  CHECK(cache.filled + rows <= cache.kv->size(0), "the cache holds ", cache.kv->size(0), " rows");
+  Linear::Saved unused;
+  const ArenaTensor q = q_.forward(pass, x, unused);
+  const Tensor now = cache.kv->rows(cache.filled, cache.filled + rows);
+  {
+    const ArenaTensor kv = kv_.forward(pass, x, unused);
+    pass.ops().copy(pass.stream(), now, kv);
+  }
+  turn(pass, q, now, +1);
+  cache.filled += rows;
+  const ArenaTensor o = pass.activation(q->shape);
+  const ArenaTensor lse = pass.statistic({rows, options_.heads});
+  pass.ops().attention_forward(pass.stream(), o, lse, q, cache.kv->rows(0, cache.filled), pass.batch->keys, scale_, {},
+                               {});
+  return out_.forward(pass, o, unused, residual);
+}
+
+}  // namespace trireme

@@ -1,0 +1,53 @@
+// Layers declare the parameters that they need; a rank then holds the values of the ones that it owns. Between the two stand the
+// ParamSpecs, which are all that initialisation, gradient buckets, norms and checkpoints ever see: none of them knows a layer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cuda/core/context.h"
+#include "cuda/ops/kernels.h"
+#include "parallel/placement/param_spec.h"
+
+namespace trireme {
+
+using ParamIndex = std::size_t;
+
+// The parameters of a model in the order of its forward pass.
+class ParamList {
+ public:
+  ParamIndex declare(ParamSpec spec);  // CHECKs that the name is new and that what it is tied to exists
+  const std::vector<ParamSpec>& specs() const { return specs_; }
+  std::vector<ParamSpec>& specs() { return specs_; }
+  ParamIndex find(const std::string& name) const;  // CHECKs that it exists
+
+ private:
+  std::vector<ParamSpec> specs_;
+};
+
+// The values, in context.arena, category "parameters". A tied parameter has no values of its own.
+class Parameters {
+ public:
+  Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype);
+
+  DType dtype() const { return dtype_; }
+  std::size_t count() const { return specs_.size(); }
+  const ParamSpec& spec(ParamIndex index) const { return specs_[index]; }
+  // The parameter whose values `index` uses: itself, or the one that it is tied to.
+  ParamIndex owner(ParamIndex index) const { return owner_[index]; }
+  bool owned(ParamIndex index) const { return owner_[index] == index; }
+  Tensor value(ParamIndex index) const { return *values_[owner_[index]]; }
+
+ private:
+  std::vector<ParamSpec> specs_;
+  std::vector<ParamIndex> owner_;
+  std::vector<ArenaTensor> values_;  // not given where tied
+  DType dtype_;
+};
+
+// Writes the initial values of `spec`'s box at `begin` into `x`: a function of (seed, name, element), whatever the box.
+void initialize(const Context& context, Tensor x, const ParamSpec& spec, const Shape& begin, std::uint64_t seed);
+
+}  // namespace trireme

@@ -1,0 +1,161 @@
+#include "trainer/model/transformer.h"
+
+#include <cmath>
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "trainer/model/block.h"
+#include "trainer/model/embedding.h"
+
+namespace trireme {
+namespace {
+
+template <class Norm, class Mlp>
+class TransformerStage : public Stage {
+ public:
+  TransformerStage(const config::Model& model, const SelfAttention::Options& attention, const LossOptions& loss,
+                   const StageSlice& slice, ParamList& list) {
+    const auto dropout = static_cast<float>(model.dropout());
+    const auto epsilon = static_cast<float>(model.norm_epsilon());
+    if (slice.has_embedding) {
+      Embedding::Options options{.vocabulary = model.vocab_size(),
+                                 .hidden_size = model.hidden_size(),
+                                 .learned_positions = {},
+                                 .dropout = dropout,
+                                 .init_std = attention.init_std};
+      if (model.family() == config::Model::gpt2) options.learned_positions = model.sequence_length();
+      embedding_.emplace(list, "embedding", options);
+    }
+    for (int layer = slice.first_block; layer < slice.last_block; ++layer)
+      blocks_.emplace_back(list, "layers." + std::to_string(layer), attention, model.ffn_size(), epsilon, dropout);
+    if (slice.has_head)
+      head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
+                    model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
+  }
+
+  ArenaTensor forward(const Pass& pass, int micro_batch, ArenaTensor x) override {
+    Saved& saved = saved_[micro_batch];
+    saved.blocks.resize(blocks_.size());
+    if (embedding_) x = embedding_->forward(pass);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].forward(pass, std::move(x), saved.blocks[i]);
+    if (!head_) return x;
+    head_->forward(pass, std::move(x), saved.head);
+    return {};
+  }
+
+  ArenaTensor backward_input(const Pass& pass, int micro_batch, ArenaTensor dy) override {
+    Saved& saved = saved_of(micro_batch);
+    if (head_) dy = head_->backward_input(pass, saved.head);
+    for (std::size_t i = blocks_.size(); i-- > 0;)
+      dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
+    if (!embedding_) return dy;
+    embedding_->backward_input(pass, std::move(dy), saved.embedding);
+    return {};
+  }
+
+  void backward_weight(const Pass& pass, int micro_batch) override {
+    Saved& saved = saved_of(micro_batch);
+    if (head_) head_->backward_weight(pass, saved.head);
+    for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward_weight(pass, saved.blocks[i]);
+    if (embedding_) embedding_->backward_weight(pass, saved.embedding);
+    saved_.erase(micro_batch);
+  }
+
+  ArenaTensor backward(const Pass& pass, int micro_batch, ArenaTensor dy) override {
+    Saved& saved = saved_of(micro_batch);
+    if (head_) {
+      dy = head_->backward_input(pass, saved.head);
+      head_->backward_weight(pass, saved.head);
+    }
+    for (std::size_t i = blocks_.size(); i-- > 0;) {
+      dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
+      blocks_[i].backward_weight(pass, saved.blocks[i]);
+    }
+    if (embedding_) {
+      embedding_->backward_input(pass, std::move(dy), saved.embedding);
+      embedding_->backward_weight(pass, saved.embedding);
+      dy = {};
+    }
+    saved_.erase(micro_batch);
+    return dy;
+  }
+
+  ArenaTensor evaluate(const Pass& pass, ArenaTensor x) override {
+    if (embedding_) x = embedding_->forward(pass);
+    for (const auto& block : blocks_) {
+      typename Block<Norm, Mlp>::Saved unused;
+      x = block.forward(pass, std::move(x), unused);
+    }
+    if (!head_) return x;
+    head_->evaluate(pass, std::move(x));
+    return {};
+  }
+
+  KvCaches make_caches(Context& context, DType dtype, std::int64_t rows) const override {
+    KvCaches caches(blocks_.size());
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      caches[i].kv = context.arena->allocate(with_rows(rows, blocks_[i].kv_row()), dtype, "key-value cache");
+    return caches;
+  }
+
+  ArenaTensor extend(const Pass& pass, ArenaTensor x, KvCaches& caches) override {
+    if (embedding_) x = embedding_->forward(pass);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(pass, std::move(x), caches[i]);
+    if (!head_) return x;
+    return head_->logits(pass, x->rows(x->size(0) - 1, x->size(0)));
+  }
+
+ private:
+  struct Saved {
+    std::vector<typename Block<Norm, Mlp>::Saved> blocks;
+    Embedding::Saved embedding;
+    typename Head<Norm>::Saved head;
+  };
+
+  Saved& saved_of(int micro_batch) {
+    const auto found = saved_.find(micro_batch);
+    CHECK(found != saved_.end(), "micro-batch ", micro_batch, " has not been forward");
+    return found->second;
+  }
+
+  std::optional<Embedding> embedding_;
+  std::deque<Block<Norm, Mlp>> blocks_;
+  std::optional<Head<Norm>> head_;
+  std::map<int, Saved> saved_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
+                                  ParamList& list) {
+  const auto std = static_cast<float>(model.init_std());
+  SelfAttention::Options attention{.hidden_size = model.hidden_size(),
+                                   .heads = model.heads(),
+                                   .kv_heads = model.kv_heads(),
+                                   .head_dim = model.head_dim(),
+                                   .rope_theta = {},
+                                   .bias = Linear::Bias::kNone,
+                                   .dropout = static_cast<float>(model.attention_dropout()),
+                                   .init_std = std,
+                                   .out_init_std = std / std::sqrt(2.0f * static_cast<float>(model.layers()))};
+  if (model.family() == config::Model::gpt2) {
+    attention.bias = Linear::Bias::kZeros;
+    return std::make_unique<TransformerStage<LayerNorm, GeluMlp>>(model, attention, loss, slice, list);
+  }
+  attention.rope_theta = model.rope_theta();
+  return std::make_unique<TransformerStage<RmsNorm, SwigluMlp>>(model, attention, loss, slice, list);
+}
+
+double flops_per_token(const config::Model& model) {
+  const double hidden = model.hidden_size();
+  const double q = static_cast<double>(model.heads()) * model.head_dim();
+  const double kv = 2.0 * model.kv_heads() * model.head_dim();
+  const double mlp_matrices = model.family() == config::Model::gpt2 ? 2 : 3;
+  const double layer = hidden * (2 * q + kv + mlp_matrices * model.ffn_size());
+  const double weights = model.layers() * layer + hidden * model.vocab_size();
+  return 6 * weights + 12.0 * model.layers() * q * model.sequence_length();
+}
+
+}  // namespace trireme

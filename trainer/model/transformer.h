@@ -1,0 +1,33 @@
+// The model families as compositions of the same layers.
+//
+//   gpt2    LayerNorm, learned positions, GELU, biases, tied embedding. A. Radford et al., "Language models are unsupervised
+//           multitask learners", 2019; the output projections' deviation is divided by sqrt(2 layers), as there.
+//   llama   RMSNorm, rotary positions, SwiGLU, grouped-query attention. H. Touvron et al., arXiv:2302.13971.
+#pragma once
+
+#include <memory>
+
+#include "trainer/model.pb.h"
+#include "trainer/model/head.h"
+#include "trainer/model/stage.h"
+
+namespace trireme {
+
+// Which of the model's layers a stage holds: blocks [first_block, last_block), and the ends.
+struct StageSlice {
+  int first_block = 0;
+  int last_block = 0;
+  bool has_embedding = true;
+  bool has_head = true;
+};
+inline StageSlice whole_model(const config::Model& model) { return {0, model.layers(), true, true}; }
+
+// Declares the slice's parameters in `list` and returns the stage that uses them. `model` is resolved: no field is left to a default.
+std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
+                                  ParamList& list);
+
+// Matrix FLOPs of forward and backward for one token: 6 for each weight that takes part in a GEMM, and 12 layers C T for
+// attention as if it were full (A. Chowdhery et al., PaLM, arXiv:2204.02311, appendix B).
+double flops_per_token(const config::Model& model);
+
+}  // namespace trireme
