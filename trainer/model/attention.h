@@ -29,7 +29,8 @@ class SelfAttention {
     float out_init_std = 0;
   };
 
-  // Until backward_input: q, kv, o, lse. From then until backward_weight: o, dq, dkv. x and dy are the caller's, as for Linear.
+  // Until backward_input: q, kv, o, lse. From then until backward_weight: o, dq, dkv. x and dy are the caller's, as for
+  // Linear.
   struct Saved {
     ArenaTensor q;    // [R, H, D]
     ArenaTensor kv;   // [R, 2, Hk, D]

@@ -1,5 +1,5 @@
-// One pre-norm transformer block: h = x + attention(norm(x)), y = h + mlp(norm(h)); dropout on what is added. The family is a
-// choice of types; nothing here is virtual.
+// One pre-norm transformer block: h = x + attention(norm(x)), y = h + mlp(norm(h)); dropout on what is added. The
+// family is a choice of types; nothing here is virtual.
 #pragma once
 
 #include <string>
@@ -15,11 +15,11 @@ namespace trireme {
 template <class Norm, class Mlp>
 class Block {
  public:
-  // Owns all that its parts refer to. Until backward_input: everything of forward. From then until backward_weight: the inputs of
-  // linears and norms and the gradients of their outputs, no more.
+  // Owns all that its parts refer to. Until backward_input: everything of forward. From then until backward_weight: the
+  // inputs of linears and norms and the gradients of their outputs, no more.
   struct Saved {
-    ArenaTensor x, a, h, m;      // [R, C]: input; norm of it; after attention; norm of that
-    ArenaTensor dy, dm, dh, da;  // [R, C]
+    ArenaTensor x, a, h, m;          // [R, C]: input; norm of it; after attention; norm of that
+    ArenaTensor dy, dm, dh, da;      // [R, C]
     ArenaTensor d_mlp, d_attention;  // dy and dh after dropout, where there is any
     typename Norm::Saved attention_norm, mlp_norm;
     SelfAttention::Saved attention;

@@ -26,7 +26,7 @@ Dropout Embedding::dropout(const Pass& pass) const {
 }
 
 ArenaTensor Embedding::forward(const Pass& pass) const {
-  const MicroBatch& batch = *pass.batch;
+  const DeviceBatch& batch = *pass.batch;
   ArenaTensor y = pass.activation({batch.rows, options_.hidden_size});
   pass.ops().embedding_forward(pass.stream(), y, batch.tokens, pass.value(tokens_), 0, Write::kOverwrite);
   if (options_.learned_positions)
@@ -43,14 +43,14 @@ void Embedding::backward_input(const Pass& pass, ArenaTensor dy, Saved& saved) c
 }
 
 void Embedding::backward_weight(const Pass& pass, Saved& saved) const {
-  const MicroBatch& batch = *pass.batch;
+  const DeviceBatch& batch = *pass.batch;
   for (const RowSpan& span : batch.spans) {
     const Tensor dy = saved.dy->rows(span.begin, span.end);
     if (options_.learned_positions)
       pass.ops().embedding_backward(pass.stream(), pass.gradient(positions_, span),
                                     batch.positions.rows(span.begin, span.end), dy, 0);
-    pass.ops().embedding_backward(pass.stream(), pass.gradient(tokens_, span),
-                                  batch.tokens.rows(span.begin, span.end), dy, 0);
+    pass.ops().embedding_backward(pass.stream(), pass.gradient(tokens_, span), batch.tokens.rows(span.begin, span.end),
+                                  dy, 0);
   }
   saved = {};
   if (options_.learned_positions) pass.accumulated(positions_);

@@ -28,9 +28,10 @@ CrossEntropy Head<Norm>::cross_entropy() const {
 template <class Norm>
 template <class Use>
 void Head<Norm>::for_each_chunk(const Pass& pass, Tensor m, Use use) const {
-  const MicroBatch& batch = *pass.batch;
+  const DeviceBatch& batch = *pass.batch;
   std::int64_t longest = 0;
-  for (const RowSpan& span : batch.spans) longest = std::max(longest, std::min(options_.chunk_rows, span.end - span.begin));
+  for (const RowSpan& span : batch.spans)
+    longest = std::max(longest, std::min(options_.chunk_rows, span.end - span.begin));
   const ArenaTensor logits = pass.context->arena->allocate({longest, vocabulary_}, DType::kF32, "logits");
   const ArenaTensor statistics = pass.statistic({longest, 4});
   for (const RowSpan& span : batch.spans)
@@ -53,7 +54,7 @@ void Head<Norm>::forward(const Pass& pass, ArenaTensor x, Saved& saved) const {
 
 template <class Norm>
 ArenaTensor Head<Norm>::backward_input(const Pass& pass, Saved& saved) const {
-  const MicroBatch& batch = *pass.batch;
+  const DeviceBatch& batch = *pass.batch;
   saved.dm = pass.activation(saved.m->shape);
   const ArenaTensor losses = pass.statistic({options_.chunk_rows});
   // In reduced precision the gradient of the logits is rounded once, into a chunk of its own; in fp32 it replaces them.

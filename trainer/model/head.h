@@ -1,9 +1,11 @@
-// Logits over a vocabulary are the largest tensor of a small model: [R, V] in fp32 would outweigh all other activations. So the
-// last projection and the cross-entropy are one layer, which walks the rows in chunks; only [chunk, V] exists at a time.
+// Logits over a vocabulary are the largest tensor of a small model: [R, V] in fp32 would outweigh all other
+// activations. So the last projection and the cross-entropy are one layer, which walks the rows in chunks; only [chunk,
+// V] exists at a time.
 //
-// In training the forward pass keeps the normed input and no more. backward_input computes a chunk's logits, its losses and its
-// gradients at once, so the logits are computed once; the weight's gradient is added there too, since the logits' gradient
-// is gone afterwards, and backward_weight has only the norm left to do. It may therefore be run once for each forward.
+// In training the forward pass keeps the normed input and no more. backward_input computes a chunk's logits, its losses
+// and its gradients at once, so the logits are computed once; the weight's gradient is added there too, since the
+// logits' gradient is gone afterwards, and backward_weight has only the norm left to do. It may therefore be run once
+// for each forward.
 #pragma once
 
 #include <string>

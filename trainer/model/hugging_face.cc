@@ -91,8 +91,8 @@ void name_files(const config::Model& model, std::vector<ParamSpec>& specs) {
       layer = part.substr(7, dot - 7);
       part = part.substr(dot + 1);
     }
-    spec.files = model.family() == config::Model::gpt2 ? gpt2_files(model, spec, layer, part)
-                                                       : llama_files(spec, layer, part);
+    spec.files =
+        model.family() == config::Model::gpt2 ? gpt2_files(model, spec, layer, part) : llama_files(spec, layer, part);
     CHECK(!spec.files.empty(), spec.name, " has no name in Hugging Face's files");
   }
 }

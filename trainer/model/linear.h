@@ -1,5 +1,5 @@
-// y = x w^T + bias. The dims of input and output are kept apart ([heads, head_dim] rather than one number), so that tensor
-// parallelism can cut a true dim.
+// y = x w^T + bias. The dims of input and output are kept apart ([heads, head_dim] rather than one number), so that
+// tensor parallelism can cut a true dim.
 #pragma once
 
 #include <string>
@@ -20,7 +20,8 @@ class Linear {
  public:
   enum class Bias { kNone, kZeros };
 
-  // What the gradients need. Both belong to the caller, who keeps x until backward_weight is done and dy from backward_input on.
+  // What the gradients need. Both belong to the caller, who keeps x until backward_weight is done and dy from
+  // backward_input on.
   struct Saved {
     Tensor x;   // [R, in...]
     Tensor dy;  // [R, out...]

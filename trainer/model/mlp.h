@@ -11,8 +11,8 @@ class GeluMlp {
  public:
   // Until backward_input: u, g. From then until backward_weight: g, du.
   struct Saved {
-    ArenaTensor u;   // [R, F]: before the GELU
-    ArenaTensor g;   // [R, F]: after
+    ArenaTensor u;  // [R, F]: before the GELU
+    ArenaTensor g;  // [R, F]: after
     ArenaTensor du;
     Linear::Saved up, down;
   };

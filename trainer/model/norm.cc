@@ -63,9 +63,8 @@ ArenaTensor RmsNorm::backward_input(const Pass& pass, Tensor dy, Tensor dresidua
 
 void RmsNorm::backward_weight(const Pass& pass, Saved& saved) const {
   for (const RowSpan& span : pass.batch->spans)
-    pass.ops().rmsnorm_backward_weight(pass.stream(), pass.gradient(weight_, span),
-                                       saved.dy.rows(span.begin, span.end), saved.x.rows(span.begin, span.end),
-                                       saved.rstd->rows(span.begin, span.end));
+    pass.ops().rmsnorm_backward_weight(pass.stream(), pass.gradient(weight_, span), saved.dy.rows(span.begin, span.end),
+                                       saved.x.rows(span.begin, span.end), saved.rstd->rows(span.begin, span.end));
   saved = {};
   pass.accumulated(weight_);
 }

@@ -41,8 +41,12 @@ void initialize(const Context& context, Tensor x, const ParamSpec& spec, const S
     case Init::Kind::kNormal:
       context.ops->init_normal(context.compute, x, spec.shape, begin, key_of(seed, spec.name), spec.init.std);
       break;
-    case Init::Kind::kZeros: context.ops->fill(context.compute, x, 0); break;
-    case Init::Kind::kOnes: context.ops->fill(context.compute, x, 1); break;
+    case Init::Kind::kZeros:
+      context.ops->fill(context.compute, x, 0);
+      break;
+    case Init::Kind::kOnes:
+      context.ops->fill(context.compute, x, 1);
+      break;
   }
 }
 

@@ -1,5 +1,6 @@
-// Layers declare the parameters that they need; a rank then holds the values of the ones that it owns. Between the two stand the
-// ParamSpecs, which are all that initialisation, gradient buckets, norms and checkpoints ever see: none of them knows a layer.
+// Layers declare the parameters that they need; a rank then holds the values of the ones that it owns. Between the two
+// stand the ParamSpecs, which are all that initialisation, gradient buckets, norms and checkpoints ever see: none of
+// them knows a layer.
 #pragma once
 
 #include <cstdint>

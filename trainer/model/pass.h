@@ -1,8 +1,8 @@
 // What a layer may know of the step that it takes part in, in one struct instead of ten arguments or a global.
 //
-// The rows of a micro-batch are cut into spans. Whatever sums over rows (weight gradients, losses) or asks a GEMM for them goes
-// span by span: in fast numerics there is one span, in exact numerics one for each sample, which accumulates into the group of
-// consecutive samples that it belongs to. So no result depends on which samples share a micro-batch.
+// The rows of a micro-batch are cut into spans. Whatever sums over rows (weight gradients, losses) or asks a GEMM for
+// them goes span by span: in fast numerics there is one span, in exact numerics one for each sample, which accumulates
+// into the group of consecutive samples that it belongs to. So no result depends on which samples share a micro-batch.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct RowSpan {
 };
 
 // Tokens on the device, sample after sample: R = samples x sequence_length rows.
-struct MicroBatch {
+struct DeviceBatch {
   std::int64_t rows = 0;
   Tensor tokens;     // [R] i32
   Tensor targets;    // [R] i32
@@ -37,13 +37,13 @@ struct Pass {
   Context* context = nullptr;
   const Parameters* parameters = nullptr;
   GradientBuckets* gradients = nullptr;  // null outside of training
-  const MicroBatch* batch = nullptr;
+  const DeviceBatch* batch = nullptr;
   Order order = Order::kFast;
-  bool training = false;         // dropout is on
-  bool last_micro_batch = false; // of the step: gradients are complete after it
-  std::uint64_t seed = 0;        // of dropout
-  Tensor loss;                   // [groups] f32: sums of weighted token losses
-  Tensor gradient_scale;         // [1] f32: 1 / tokens of the global batch
+  bool training = false;          // dropout is on
+  bool last_micro_batch = false;  // of the step: gradients are complete after it
+  std::uint64_t seed = 0;         // of dropout
+  Tensor loss;                    // [groups] f32: sums of weighted token losses
+  Tensor gradient_scale;          // [1] f32: 1 / tokens of the global batch
 
   const Kernels& ops() const { return *context->ops; }
   Stream stream() const { return context->compute; }
@@ -52,7 +52,9 @@ struct Pass {
   ArenaTensor activation(const Shape& shape) const {
     return context->arena->allocate(shape, parameters->dtype(), "activations");
   }
-  ArenaTensor statistic(const Shape& shape) const { return context->arena->allocate(shape, DType::kF32, "activations"); }
+  ArenaTensor statistic(const Shape& shape) const {
+    return context->arena->allocate(shape, DType::kF32, "activations");
+  }
 
   // The parameter's gradient of this micro-batch is on the stream.
   void accumulated(ParamIndex index) const {

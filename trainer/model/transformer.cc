@@ -48,8 +48,7 @@ class TransformerStage : public Stage {
   ArenaTensor backward_input(const Pass& pass, int micro_batch, ArenaTensor dy) override {
     Saved& saved = saved_of(micro_batch);
     if (head_) dy = head_->backward_input(pass, saved.head);
-    for (std::size_t i = blocks_.size(); i-- > 0;)
-      dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
+    for (std::size_t i = blocks_.size(); i-- > 0;) dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
     if (!embedding_) return dy;
     embedding_->backward_input(pass, std::move(dy), saved.embedding);
     return {};

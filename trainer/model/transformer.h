@@ -1,6 +1,7 @@
 // The model families as compositions of the same layers.
 //
-//   gpt2    LayerNorm, learned positions, GELU, biases, tied embedding. A. Radford et al., "Language models are unsupervised
+//   gpt2    LayerNorm, learned positions, GELU, biases, tied embedding. A. Radford et al., "Language models are
+//   unsupervised
 //           multitask learners", 2019; the output projections' deviation is divided by sqrt(2 layers), as there.
 //   llama   RMSNorm, rotary positions, SwiGLU, grouped-query attention. H. Touvron et al., arXiv:2302.13971.
 #pragma once
@@ -22,12 +23,13 @@ struct StageSlice {
 };
 inline StageSlice whole_model(const config::Model& model) { return {0, model.layers(), true, true}; }
 
-// Declares the slice's parameters in `list` and returns the stage that uses them. `model` is resolved: no field is left to a default.
+// Declares the slice's parameters in `list` and returns the stage that uses them. `model` is resolved: no field is left
+// to a default.
 std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
                                   ParamList& list);
 
-// Matrix FLOPs of forward and backward for one token: 6 for each weight that takes part in a GEMM, and 12 layers C T for
-// attention as if it were full (A. Chowdhery et al., PaLM, arXiv:2204.02311, appendix B).
+// Matrix FLOPs of forward and backward for one token: 6 for each weight that takes part in a GEMM, and 12 layers C T
+// for attention as if it were full (A. Chowdhery et al., PaLM, arXiv:2204.02311, appendix B).
 double flops_per_token(const config::Model& model);
 
 }  // namespace trireme

@@ -48,8 +48,7 @@ void Optimizer::initialize(std::uint64_t seed) {
 void Optimizer::round_masters() {
   if (parameters_.dtype() == DType::kF32) return;
   for (ParamIndex index = 0; index < parameters_.count(); ++index)
-    if (parameters_.owned(index))
-      context_.ops->copy(context_.compute, parameters_.value(index), masters_view_[index]);
+    if (parameters_.owned(index)) context_.ops->copy(context_.compute, parameters_.value(index), masters_view_[index]);
 }
 
 void Optimizer::step(GradientBuckets& gradients, double learning_rate) {

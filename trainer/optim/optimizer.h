@@ -1,5 +1,5 @@
-// AdamW over fp32 master weights, clipping and the decision to skip a step with non-finite gradients; all of it stays on the
-// device. The values that the model computes with are the masters, rounded.
+// AdamW over fp32 master weights, clipping and the decision to skip a step with non-finite gradients; all of it stays
+// on the device. The values that the model computes with are the masters, rounded.
 #pragma once
 
 #include <span>
@@ -15,8 +15,8 @@ namespace trireme {
 
 class Optimizer {
  public:
-  // Allocates masters (unless the parameters are fp32: then they are the masters), moments and the step's control, category
-  // "optimizer". The moments start at zero.
+  // Allocates masters (unless the parameters are fp32: then they are the masters), moments and the step's control,
+  // category "optimizer". The moments start at zero.
   Optimizer(Context& context, const Parameters& parameters, const config::Optimizer& options);
 
   // Every owned parameter's initial value, in fp32 into the masters, then rounded.
@@ -24,8 +24,8 @@ class Optimizer {
   // After masters were loaded: the parameters become their rounding.
   void round_masters();
 
-  // One update from reduced gradients (gradients.finish() is on the compute stream). A tied parameter's gradient is added to its
-  // owner's here, once.
+  // One update from reduced gradients (gradients.finish() is on the compute stream). A tied parameter's gradient is
+  // added to its owner's here, once.
   void step(GradientBuckets& gradients, double learning_rate);
 
   // Of owned parameters; f32.
