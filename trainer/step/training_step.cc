@@ -1,0 +1,177 @@
+#include "trainer/step/training_step.h"
+
+#include <utility>
+
+#include "trainer/model/hugging_face.h"
+
+namespace trireme {
+
+DType dtype_of(config::Precision precision) { return precision == config::bf16 ? DType::kBF16 : DType::kF32; }
+
+TrainingStep::TrainingStep(Context& context, const Experiment& experiment, Communicator& dp, Stream communication,
+                           Trace* trace)
+    : context_(context),
+      experiment_(experiment),
+      dp_(dp),
+      communication_(communication),
+      event_(context.device->create_event()),
+      trace_(trace) {
+  const config::Train& train = experiment.train;
+  const LossOptions loss{.label_smoothing = static_cast<float>(train.label_smoothing()),
+                         .z_loss = static_cast<float>(train.z_loss()),
+                         .chunk_rows = train.loss_chunk_rows()};
+  stage_ = make_stage(experiment.model, loss, whole_model(experiment.model), list_);
+  name_files(experiment.model, list_.specs());
+
+  GradientBuckets::Options buckets;
+  if (experiment.numerics == config::exact) {
+    CHECK(train.exact_groups() % dp.size() == 0, "dp must divide the exact groups");
+    CHECK(train.global_batch() % train.exact_groups() == 0, "the exact groups must divide the global batch");
+    buckets.groups = train.exact_groups() / dp.size();
+    spans_ = {SpanRule::Kind::kPerSample, train.global_batch() / train.exact_groups()};
+  }
+  parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()));
+  optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
+  gradients_ = std::make_unique<GradientBuckets>(context, list_.specs(), dp, communication, trace, buckets);
+  loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");
+  loss_total_ = context.arena->allocate({1}, DType::kF32, "scalars");
+  count_ = context.arena->allocate({1}, DType::kF32, "scalars");
+  scale_ = context.arena->allocate({1}, DType::kF32, "scalars");
+}
+
+TrainingStep::~TrainingStep() { context_.device->destroy_event(event_); }
+
+void TrainingStep::initialize() { optimizer_->initialize(experiment_.seed); }
+
+void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate) {
+  const DeviceBatches batches(context_, micro_batches, spans_);
+  count_tokens(micro_batches, step);
+  gradients_->begin_step(step);
+  context_.ops->fill(context_.compute, loss_, 0);
+  run_schedule(one_stage(static_cast<int>(batches.size())), batches, step);
+  reduce_loss(step);
+  gradients_->finish();
+  optimizer_->step(*gradients_, learning_rate);
+}
+
+Pass TrainingStep::pass() const {
+  return {.context = &context_,
+          .parameters = parameters_.get(),
+          .gradients = gradients_.get(),
+          .batch = nullptr,
+          .order = order(),
+          .training = true,
+          .last_micro_batch = false,
+          .seed = experiment_.seed,
+          .loss = loss_,
+          .gradient_scale = scale_};
+}
+
+void TrainingStep::run_schedule(const Schedule& schedule, const DeviceBatches& batches, std::int64_t step) {
+  using Kind = Instruction::Kind;
+  for (std::size_t i = 0; i < schedule.size(); ++i) {
+    const Instruction& now = schedule[i];
+    const auto micro_batch = static_cast<std::size_t>(now.micro_batch);
+    Pass pass = this->pass();
+    pass.batch = &batches[micro_batch];
+    pass.last_micro_batch = micro_batch + 1 == batches.size();
+    const bool weights_next =
+        i + 1 < schedule.size() && schedule[i + 1] == Instruction{now.stage, Kind::kBackwardWeight, now.micro_batch};
+
+    const Trace::Span span(trace_, "compute", to_string(Schedule{now}), step);
+    switch (now.kind) {
+      case Kind::kForward:
+        stage_->forward(pass, now.micro_batch, {});
+        break;
+      case Kind::kBackwardInput:
+        if (weights_next) {
+          stage_->backward(pass, now.micro_batch, {});
+          ++i;
+        } else {
+          stage_->backward_input(pass, now.micro_batch, {});
+        }
+        break;
+      case Kind::kBackwardWeight:
+        stage_->backward_weight(pass, now.micro_batch);
+        break;
+    }
+  }
+}
+
+// The loss is a mean over the tokens that count in the whole global batch, which all ranks must know before the first
+// backward pass.
+void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64_t step) {
+  std::int64_t mine = 0;
+  for (const Batch& batch : micro_batches) mine += batch.unmasked_tokens();
+  const auto count = static_cast<float>(mine);
+  context_.device->upload(context_.compute, count_, &count);
+  context_.device->record(context_.compute, event_);
+  context_.device->wait(communication_, event_);
+  dp_.all_reduce(communication_, count_, Reduction::kSum, {step, "token count"});
+  context_.device->record(communication_, event_);
+  context_.device->wait(context_.compute, event_);
+  context_.ops->reciprocal(context_.compute, scale_, count_, 1);
+}
+
+void TrainingStep::reduce_loss(std::int64_t step) {
+  std::vector<Tensor> groups;
+  for (std::int64_t group = 0; group < loss_->size(0); ++group) groups.push_back(loss_->rows(group, group + 1));
+  context_.ops->sum_tree(context_.compute, loss_total_, groups);
+  context_.device->record(context_.compute, event_);
+  context_.device->wait(communication_, event_);
+  dp_.all_reduce(communication_, loss_total_, Reduction::kSum, {step, "loss"});
+}
+
+StepReport TrainingStep::report() {
+  Device& device = *context_.device;
+  float loss = 0, count = 0, norm = 0, clip = 0;
+  std::int32_t skip = 0;
+  const Tensor flags = gradients_->all_nonfinite();
+  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(flags.elements()));
+  const StepControl& control = optimizer_->control();
+  device.record(communication_, event_);
+  device.wait(context_.compute, event_);
+  device.download(context_.compute, &loss, loss_total_);
+  device.download(context_.compute, &count, count_);
+  device.download(context_.compute, &norm, control.norm);
+  device.download(context_.compute, &clip, control.clip);
+  device.download(context_.compute, &skip, control.skip);
+  device.download(context_.compute, nonfinite.data(), flags);
+  device.synchronize(context_.compute);
+
+  StepReport report{.loss = count > 0 ? static_cast<double>(loss) / count : 0,
+                    .tokens = count,
+                    .grad_norm = norm,
+                    .clip = clip,
+                    .skipped = skip != 0,
+                    .nonfinite = ""};
+  std::size_t culprits = 0;
+  const std::size_t count_of_specs = list_.specs().size();
+  for (std::size_t i = 0; i < nonfinite.size(); ++i) {
+    if (nonfinite[i] == 0) continue;
+    if (culprits++ == 0)
+      report.nonfinite = "rank " + std::to_string(i / count_of_specs) + ": " + list_.specs()[i % count_of_specs].name;
+  }
+  if (culprits > 1) report.nonfinite += " (and " + std::to_string(culprits - 1) + " more)";
+  return report;
+}
+
+std::vector<float> TrainingStep::evaluate(std::span<const Batch> batches) {
+  std::vector<float> losses;
+  for (const Batch& batch : batches) {
+    const DeviceBatches device(context_, {&batch, 1}, {SpanRule::Kind::kPerSample, 1});
+    const ArenaTensor sums = context_.arena->allocate({batch.samples}, DType::kF32, "scalars");
+    context_.ops->fill(context_.compute, sums, 0);
+    Pass pass = this->pass();
+    pass.batch = &device[0];
+    pass.training = false;
+    pass.loss = sums;
+    stage_->evaluate(pass, {});
+    losses.resize(losses.size() + static_cast<std::size_t>(batch.samples));
+    context_.device->download(context_.compute, losses.data() + losses.size() - batch.samples, sums);
+    context_.device->synchronize(context_.compute);
+  }
+  return losses;
+}
+
+}  // namespace trireme

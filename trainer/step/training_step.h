@@ -1,0 +1,97 @@
+// One optimizer step of one rank: batches in, weights changed. It knows the model only as a Stage, its peers only as a
+// Communicator and the device only as a Context, so the same code runs on one rank, on many, and shape-only.
+//
+// Everything of the step is put on streams without waiting and without reading a value back: the clip factor, the
+// decision to skip and the loss stay on the device. report() waits and reads them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cuda/core/context.h"
+#include "dataloader/batch/batch.h"
+#include "monitoring/trace.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/data/gradient_buckets.h"
+#include "parallel/pipeline/instruction.h"
+#include "trainer/model.pb.h"
+#include "trainer/model/transformer.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/step/device_batches.h"
+#include "trainer/train.pb.h"
+
+namespace trireme {
+
+// What a step computes; resolved, the same on all ranks.
+struct Experiment {
+  config::Model model;
+  config::Train train;
+  config::Optimizer optimizer;
+  config::Numerics numerics = config::fast;
+  std::uint64_t seed = 1;
+};
+
+struct StepReport {
+  double loss = 0;       // mean over the global batch's unmasked tokens
+  double tokens = 0;     // of these
+  double grad_norm = 0;  // before clipping
+  double clip = 1;
+  bool skipped = false;
+  std::string nonfinite;  // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
+};
+
+class TrainingStep {
+ public:
+  // `dp`'s calls run on `communication`; `trace` may be null. All of them outlive this.
+  TrainingStep(Context& context, const Experiment& experiment, Communicator& dp, Stream communication, Trace* trace);
+  ~TrainingStep();
+  TrainingStep(const TrainingStep&) = delete;
+  TrainingStep& operator=(const TrainingStep&) = delete;
+
+  // The weights' values at step 0.
+  void initialize();
+
+  // One step over this rank's micro-batches, in order; `step` counts from 1. Returns before it has run.
+  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate);
+  StepReport report();
+
+  // The cross-entropy of each sample of the batches: {sum over its unmasked tokens}, in fp32; waits. No dropout, no
+  // smoothing.
+  std::vector<float> evaluate(std::span<const Batch> batches);
+
+  Stage& stage() { return *stage_; }
+  const Parameters& parameters() const { return *parameters_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  const ParamList& list() const { return list_; }
+  Order order() const { return experiment_.numerics == config::exact ? Order::kExact : Order::kFast; }
+
+ private:
+  Pass pass() const;
+  void run_schedule(const Schedule& schedule, const DeviceBatches& batches, std::int64_t step);
+  void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
+  void reduce_loss(std::int64_t step);
+
+  Context& context_;
+  Experiment experiment_;
+  Communicator& dp_;
+  Stream communication_;
+  Event event_;
+  Trace* trace_;
+  SpanRule spans_;
+  ParamList list_;
+  std::unique_ptr<Stage> stage_;
+  std::unique_ptr<Parameters> parameters_;
+  std::unique_ptr<GradientBuckets> gradients_;
+  std::unique_ptr<Optimizer> optimizer_;
+  ArenaTensor loss_;        // [groups] f32
+  ArenaTensor loss_total_;  // [1] f32
+  ArenaTensor count_;       // [1] f32
+  ArenaTensor scale_;       // [1] f32
+};
+
+DType dtype_of(config::Precision precision);
+
+}  // namespace trireme
