@@ -55,11 +55,11 @@ struct ParamSpec {
   Shape shape;       // global
   int row_dims = 1;  // of the matrix that it is: this many leading dims are its rows ([heads, head_dim, hidden]: 2)
   DType dtype = DType::kF32;
-  std::vector<Cut> cuts;
-  Init init;
+  std::vector<Cut> cuts{};
+  Init init{};
   bool decayed = false;       // weight decay applies
-  std::string tied_to;        // not empty: shares the values of the parameter of that name, which owns norms and files
-  std::vector<FileBox> files;
+  std::string tied_to{};        // not empty: shares the values of the parameter of that name, which owns norms and files
+  std::vector<FileBox> files{};
 
   Shape matrix() const;  // [rows, columns]; a vector (row_dims = 0) is [1, n]
 };

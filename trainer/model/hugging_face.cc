@@ -32,7 +32,7 @@ FileBox conv1d(const ParamSpec& spec, const std::string& tensor, std::int64_t co
 }
 
 // A vector that is elements [at, at + n) of theirs.
-FileBox slice(const ParamSpec& spec, const std::string& tensor, std::int64_t elements, std::int64_t at) {
+FileBox slice(const std::string& tensor, std::int64_t elements, std::int64_t at) {
   return {.tensor = tensor, .tensor_shape = {elements}, .row = 0, .rows = 1, .at_row = 0, .at_column = at};
 }
 
@@ -51,8 +51,8 @@ std::vector<FileBox> gpt2_files(const config::Model& model, const ParamSpec& spe
   if (part == "mlp_norm.bias") return {all(spec, block + "ln_2.bias")};
   if (part == "attention.q.weight") return {conv1d(spec, block + "attn.c_attn.weight", 3 * q, 0)};
   if (part == "attention.kv.weight") return {conv1d(spec, block + "attn.c_attn.weight", 3 * q, q)};
-  if (part == "attention.q.bias") return {slice(spec, block + "attn.c_attn.bias", 3 * q, 0)};
-  if (part == "attention.kv.bias") return {slice(spec, block + "attn.c_attn.bias", 3 * q, q)};
+  if (part == "attention.q.bias") return {slice(block + "attn.c_attn.bias", 3 * q, 0)};
+  if (part == "attention.kv.bias") return {slice(block + "attn.c_attn.bias", 3 * q, q)};
   if (part == "attention.out.weight") return {conv1d(spec, block + "attn.c_proj.weight", model.hidden_size(), 0)};
   if (part == "attention.out.bias") return {all(spec, block + "attn.c_proj.bias")};
   if (part == "mlp.up.weight") return {conv1d(spec, block + "mlp.c_fc.weight", model.ffn_size(), 0)};

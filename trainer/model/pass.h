@@ -24,13 +24,13 @@ struct RowSpan {
 // Tokens on the device, sample after sample: R = samples x sequence_length rows.
 struct DeviceBatch {
   std::int64_t rows = 0;
-  Tensor tokens;     // [R] i32
-  Tensor targets;    // [R] i32
-  Tensor weights;    // [R] f32: 0 where the target does not count
-  Tensor positions;  // [R] i32
-  Tensor keys;       // [R, 2] i32: what each row attends to, as rows of this micro-batch
-  RowIds ids;
-  std::vector<RowSpan> spans;
+  Tensor tokens{};     // [R] i32
+  Tensor targets{};    // [R] i32
+  Tensor weights{};    // [R] f32: 0 where the target does not count
+  Tensor positions{};  // [R] i32
+  Tensor keys{};       // [R, 2] i32: what each row attends to, as rows of this micro-batch
+  RowIds ids{};
+  std::vector<RowSpan> spans{};
 };
 
 struct Pass {
@@ -42,8 +42,8 @@ struct Pass {
   bool training = false;          // dropout is on
   bool last_micro_batch = false;  // of the step: gradients are complete after it
   std::uint64_t seed = 0;         // of dropout
-  Tensor loss;                    // [groups] f32: sums of weighted token losses
-  Tensor gradient_scale;          // [1] f32: 1 / tokens of the global batch
+  Tensor loss{};                    // [groups] f32: sums of weighted token losses
+  Tensor gradient_scale{};          // [1] f32: 1 / tokens of the global batch
 
   const Kernels& ops() const { return *context->ops; }
   Stream stream() const { return context->compute; }

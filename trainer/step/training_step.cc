@@ -15,7 +15,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, Commu
       dp_(dp),
       communication_(communication),
       event_(context.device->create_event()),
-      trace_(trace) {
+      track_(trace == nullptr ? Trace::Track() : trace->track("compute")) {
   const config::Train& train = experiment.train;
   const LossOptions loss{.label_smoothing = static_cast<float>(train.label_smoothing()),
                          .z_loss = static_cast<float>(train.z_loss()),
@@ -78,7 +78,7 @@ void TrainingStep::run_schedule(const Schedule& schedule, const DeviceBatches& b
     const bool weights_next =
         i + 1 < schedule.size() && schedule[i + 1] == Instruction{now.stage, Kind::kBackwardWeight, now.micro_batch};
 
-    const Trace::Span span(trace_, "compute", to_string(Schedule{now}), step);
+    const Trace::Span span(track_, to_string(Schedule{now}), step);
     switch (now.kind) {
       case Kind::kForward:
         stage_->forward(pass, now.micro_batch, {});

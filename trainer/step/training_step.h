@@ -79,7 +79,7 @@ class TrainingStep {
   Communicator& dp_;
   Stream communication_;
   Event event_;
-  Trace* trace_;
+  Trace::Track track_;
   SpanRule spans_;
   ParamList list_;
   std::unique_ptr<Stage> stage_;
