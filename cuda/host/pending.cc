@@ -3,9 +3,6 @@
 
 namespace trireme::host {
 
-void linear_forward(Stream, Tensor, Tensor, Tensor, Tensor, Tensor, Order) { CHECK(false, "not written"); }
-void linear_backward_input(Stream, Tensor, Tensor, Tensor, Write, Order) { CHECK(false, "not written"); }
-void linear_backward_weight(Stream, Tensor, Tensor, Tensor, Tensor, Order) { CHECK(false, "not written"); }
 void embedding_forward(Stream, Tensor, Tensor, Tensor, std::int64_t, Write) { CHECK(false, "not written"); }
 void embedding_backward(Stream, Tensor, Tensor, Tensor, std::int64_t) { CHECK(false, "not written"); }
 void layernorm_forward(Stream, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) { CHECK(false, "not written"); }
