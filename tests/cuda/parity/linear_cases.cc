@@ -43,10 +43,10 @@ void linear_forward(Trial& trial) {
                            (residual == Residual::kNone    ? ""
                             : residual == Residual::kOther ? ", residual"
                                                            : ", residual in place"));
-            trial.expect("y", y,
-                         oracle::linear_forward(x.values, w.values, bias.values, other.values, at(size.rows),
-                                                at(size.outputs)),
-                         bound(size.inputs));
+            trial.expect(
+                "y", y,
+                oracle::linear_forward(x.values, w.values, bias.values, other.values, at(size.rows), at(size.outputs)),
+                bound(size.inputs));
             trial.forget();
           }
 }
@@ -59,8 +59,8 @@ void linear_backward_input(Trial& trial) {
           const Operand dy = trial.normal({size.rows, size.outputs}, dtype);
           const Operand w = trial.normal({size.outputs, size.inputs}, dtype);
           const bool add = write == Write::kAdd;
-          const Operand dx = add ? trial.normal({size.rows, size.inputs}, dtype)
-                                 : trial.poisoned({size.rows, size.inputs}, dtype);
+          const Operand dx =
+              add ? trial.normal({size.rows, size.inputs}, dtype) : trial.poisoned({size.rows, size.inputs}, dtype);
           trial.ops.linear_backward_input(trial.stream, dx, dy, w, write, order);
           trial.describe(circumstances(size, dtype, order) + (add ? ", added" : ""));
           trial.expect("dx", dx,
@@ -82,8 +82,8 @@ void linear_backward_weight(Trial& trial) {
           const Operand dbias = biased ? trial.normal({size.outputs}, DType::kF32) : Operand();
           trial.ops.linear_backward_weight(trial.stream, dw, dbias, dy, x, order);
           trial.describe(circumstances(size, dtype, order));
-          const oracle::LinearWeights want = oracle::linear_backward_weight(
-              dw.values, dbias.values, dy.values, x.values, at(size.rows), at(size.outputs));
+          const oracle::LinearWeights want = oracle::linear_backward_weight(dw.values, dbias.values, dy.values,
+                                                                            x.values, at(size.rows), at(size.outputs));
           trial.expect("dw", dw, want.dw, bound(size.rows));
           if (biased) trial.expect("dbias", dbias, want.dbias, bound(size.rows));
           trial.forget();

@@ -6,7 +6,7 @@ namespace trireme::parity {
 
 Cases all_cases() {
   Cases all;
-  for (Cases (*list)() : {embedding_cases}) {
+  for (Cases (*list)() : {linear_cases, embedding_cases}) {
     const Cases some = list();
     all.insert(all.end(), some.begin(), some.end());
   }
