@@ -7,7 +7,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "monitoring/error.h"
-#include "tests/dataloader/shard/folder.h"
+#include "tests/dataloader/shard/corpora.h"
 
 namespace trireme {
 
@@ -16,18 +16,6 @@ using ::testing::HasSubstr;
 namespace {
 
 constexpr LoaderOptions kOptions{.sequence_length = 16, .seed = 9, .prefetch = 3};
-
-struct Corpus {
-  Corpus() {
-    const Documents documents = counting_documents(std::vector<int>(40, 37), 500);
-    write_dataset(folder.path(), documents, {{1, 0}}, {.vocab_size = 500, .shard_bytes = 800, .block_bytes = 128});
-    dataset = std::make_unique<Dataset>(folder.path());
-  }
-  const TokenStream& train() const { return dataset->split("train"); }
-
-  TemporaryFolder folder;
-  std::unique_ptr<Dataset> dataset;
-};
 
 void append(Batch& all, const Batch& batch) {
   const auto add = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
@@ -46,8 +34,7 @@ void append(Batch& all, const Batch& batch) {
 RC_GTEST_PROP(Loader, ResumingWithOtherRanksAndMicroBatchesGivesWhatOneRankWouldHaveHad, ()) {
   const auto global_batch = *rc::gen::inRange<std::int64_t>(1, 13);
   constexpr std::int64_t kSteps = 9;
-  const Corpus corpus;
-  const Batch expected = TrainingBatches(corpus.train(), kOptions.sequence_length, kOptions.seed, kOptions.scope)
+  const Batch expected = TrainingBatches(corpus(3).train(), kOptions.sequence_length, kOptions.seed, kOptions.scope)
                              .build({0, kSteps * global_batch});
   Batch all;
   for (std::int64_t step = 0; step < kSteps;) {  // several lives, each with its own layout
@@ -57,7 +44,7 @@ RC_GTEST_PROP(Loader, ResumingWithOtherRanksAndMicroBatchesGivesWhatOneRankWould
     std::vector<std::unique_ptr<Loader>> ranks;
     for (std::int64_t rank = 0; rank < dp; ++rank)
       ranks.push_back(
-          std::make_unique<Loader>(corpus.train(), kOptions, BatchPlan{global_batch, micro_batch, dp, rank}, step));
+          std::make_unique<Loader>(corpus(3).train(), kOptions, BatchPlan{global_batch, micro_batch, dp, rank}, step));
     for (; step < end; ++step) {
       std::int64_t unmasked = 0;
       for (const std::unique_ptr<Loader>& rank : ranks)
@@ -75,8 +62,7 @@ RC_GTEST_PROP(Loader, ResumingWithOtherRanksAndMicroBatchesGivesWhatOneRankWould
 }
 
 TEST(Loader, StopsCleanlyWhenNothingWasTaken) {
-  const Corpus corpus;
-  for (int i = 0; i < 20; ++i) Loader(corpus.train(), kOptions, {.global_batch = 4, .micro_batch = 2}, i);
+  for (int i = 0; i < 20; ++i) Loader(corpus(3).train(), kOptions, {.global_batch = 4, .micro_batch = 2}, i);
 }
 
 TEST(Loader, DamageFoundOnItsThreadIsThrownByNextAfterTheIntactBatches) {
@@ -101,14 +87,12 @@ TEST(Loader, DamageFoundOnItsThreadIsThrownByNextAfterTheIntactBatches) {
 TEST(Loader, RoomForOneBatchIsEnough) {
   LoaderOptions options = kOptions;
   options.prefetch = 1;
-  const Corpus corpus;
-  Loader loader(corpus.train(), options, {.global_batch = 1, .micro_batch = 1}, 0);
+  Loader loader(corpus(3).train(), options, {.global_batch = 1, .micro_batch = 1}, 0);
   for (std::int64_t step = 0; step < 200; ++step) EXPECT_EQ(loader.next().step, step);
 }
 
 TEST(Loader, ASplitShorterThanASampleIsTheUsersMistake) {
-  const Corpus corpus;
-  EXPECT_THROW(Loader(corpus.dataset->split("validation"), kOptions, {}, 0), UserError);
+  EXPECT_THROW(Loader(corpus(3).train(), {.sequence_length = 5000}, {}, 0), UserError);
 }
 
 }  // namespace trireme

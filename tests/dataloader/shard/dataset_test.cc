@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <thread>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
 #include "monitoring/error.h"
-#include "tests/dataloader/shard/folder.h"
+#include "tests/dataloader/shard/corpora.h"
 
 namespace trireme {
 
@@ -22,12 +23,6 @@ std::vector<std::int32_t> flat(const Documents& documents) {
   return tokens;
 }
 
-std::vector<std::uint64_t> ends_of(const Documents& documents) {
-  std::vector<std::uint64_t> ends;
-  for (const auto& document : documents) ends.push_back((ends.empty() ? 0 : ends.back()) + document.size());
-  return ends;
-}
-
 // Small shards and blocks, so that few tokens cross many of both.
 ShardWriterOptions small_options(std::uint32_t vocab_size) {
   return {.vocab_size = vocab_size, .shard_bytes = 400, .block_bytes = 64};
@@ -36,17 +31,12 @@ ShardWriterOptions small_options(std::uint32_t vocab_size) {
 }  // namespace
 
 RC_GTEST_PROP(Dataset, ReadsBackEveryRangeOfTokensAndDocumentEnds, ()) {
-  const auto vocab_size = *rc::gen::element<std::uint32_t>(300, 65536, 65537, 1u << 20);
-  const auto lengths = *rc::gen::nonEmpty(rc::gen::container<std::vector<int>>(rc::gen::inRange(1, 150)));
-  const Documents documents = counting_documents(lengths, vocab_size);
-  const TemporaryFolder folder;
-  write_dataset(folder.path(), documents, counting_documents({5}, vocab_size), small_options(vocab_size));
-
-  const Dataset dataset(folder.path());
+  const Corpus& written = corpus(*rc::gen::inRange(0, kCorpora));
+  const auto& [tokens, ends] = std::tie(written.tokens, written.ends);
+  const Dataset dataset(written.folder.path());
   const TokenStream& train = dataset.split("train");
-  const std::vector<std::int32_t> tokens = flat(documents);
-  const std::vector<std::uint64_t> ends = ends_of(documents);
   RC_ASSERT(train.tokens() == tokens.size());
+  RC_ASSERT(train.shards().size() > 1);
   for (int trial = 0; trial < 20; ++trial) {
     const auto begin = *rc::gen::inRange<std::uint64_t>(0, tokens.size() + 1);
     const auto end = *rc::gen::inRange<std::uint64_t>(begin, tokens.size() + 1);
@@ -185,6 +175,47 @@ TEST(Shard, ThreadsMayVerifyAndReadAtOnce) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, 4);
+}
+
+// Any damage, anywhere in the folder: whatever is read without an error is what was written.
+RC_GTEST_PROP(Dataset, RandomDamageIsFoundBeforeAWrongTokenIsReturned, ()) {
+  const Corpus& written = corpus(*rc::gen::inRange(0, kCorpora));
+  const std::vector<std::int32_t>& tokens = written.tokens;
+  const TemporaryFolder folder;
+  std::filesystem::copy(written.folder.path(), folder.path());
+  const auto shards = read_manifest(folder.path()).splits[0].shards;
+  const std::string file = (*rc::gen::elementOf(shards)).file;
+  const std::filesystem::path path = folder.path() / file;
+  std::string bytes = read_bytes(path);
+  const auto size = bytes.size();
+  if (*rc::gen::arbitrary<bool>()) {
+    bytes.resize(*rc::gen::inRange<std::size_t>(0, size));
+  } else {
+    for (int flips = *rc::gen::inRange(1, 9); flips > 0; --flips)
+      bytes[*rc::gen::inRange<std::size_t>(0, size)] ^= static_cast<char>(1 << *rc::gen::inRange(0, 8));
+    RC_PRE(bytes != read_bytes(path));
+  }
+  write_bytes(path, bytes);
+  bool found = false;
+  try {
+    const Dataset dataset(folder.path());
+    const TokenStream& train = dataset.split("train");
+    for (std::uint64_t begin = 0; begin < tokens.size(); begin += 16) {
+      std::vector<std::int32_t> out(std::min<std::uint64_t>(16, tokens.size() - begin));
+      try {
+        train.read(begin, out);
+        RC_ASSERT(std::equal(out.begin(), out.end(), tokens.begin() + static_cast<std::ptrdiff_t>(begin)));
+      } catch (const DamagedDataError& error) {
+        found = true;
+        RC_ASSERT(std::string(error.what()).find(file) != std::string::npos);
+      }
+    }
+    for (const std::unique_ptr<Shard>& shard : train.shards()) shard->verify();
+  } catch (const DamagedDataError& error) {
+    found = true;
+    RC_ASSERT(std::string(error.what()).find(file) != std::string::npos);
+  }
+  RC_ASSERT(found);
 }
 
 TEST(Dataset, AMissingFolderManifestShardOrSplitIsTheUsersMistakeAndNamed) {
