@@ -42,8 +42,8 @@ struct Pass {
   bool training = false;          // dropout is on
   bool last_micro_batch = false;  // of the step: gradients are complete after it
   std::uint64_t seed = 0;         // of dropout
-  Tensor loss{};                    // [groups] f32: sums of weighted token losses
-  Tensor gradient_scale{};          // [1] f32: 1 / tokens of the global batch
+  Tensor loss{};                  // [groups] f32: sums of weighted token losses
+  Tensor gradient_scale{};        // [1] f32: 1 / tokens of the global batch
 
   const Kernels& ops() const { return *context->ops; }
   Stream stream() const { return context->compute; }

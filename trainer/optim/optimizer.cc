@@ -51,6 +51,11 @@ void Optimizer::round_masters() {
     if (parameters_.owned(index)) context_.ops->copy(context_.compute, parameters_.value(index), masters_view_[index]);
 }
 
+void Optimizer::resume(std::int64_t applied_updates) {
+  context_.device->upload(context_.compute, control_.applied, &applied_updates);
+  round_masters();
+}
+
 void Optimizer::step(GradientBuckets& gradients, double learning_rate) {
   const Kernels& ops = *context_.ops;
   const Stream stream = context_.compute;

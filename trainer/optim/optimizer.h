@@ -23,6 +23,8 @@ class Optimizer {
   void initialize(std::uint64_t seed);
   // After masters were loaded: the parameters become their rounding.
   void round_masters();
+  // After masters and moments were loaded.
+  void resume(std::int64_t applied_updates);
 
   // One update from reduced gradients (gradients.finish() is on the compute stream). A tied parameter's gradient is
   // added to its owner's here, once.

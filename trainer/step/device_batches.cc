@@ -31,6 +31,20 @@ RowPlaces places_of(const Batch& batch) {
 
 }  // namespace
 
+Batch shape_only_batch(std::int64_t samples, std::int64_t sequence_length) {
+  const auto rows = static_cast<std::size_t>(samples * sequence_length);
+  Batch batch;
+  batch.samples = samples;
+  batch.sequence_length = sequence_length;
+  batch.tokens.resize(rows);
+  batch.targets.resize(rows);
+  batch.loss_mask.resize(rows, 1);
+  batch.positions.resize(rows);
+  batch.key_begin.resize(rows);
+  batch.sample_index.resize(static_cast<std::size_t>(samples));
+  return batch;
+}
+
 DeviceBatches::DeviceBatches(Context& context, std::span<const Batch> batches, const SpanRule& rule) {
   std::int64_t samples_before = 0;
   for (const Batch& batch : batches) {

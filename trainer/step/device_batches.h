@@ -20,6 +20,9 @@ struct SpanRule {
   std::int64_t samples_per_group = 1;  // of kPerSample: sample i of the step goes to group i / samples_per_group
 };
 
+// A batch of these sizes whose values nobody reads.
+Batch shape_only_batch(std::int64_t samples, std::int64_t sequence_length);
+
 // Owns the tensors, in context.arena, category "tokens".
 class DeviceBatches {
  public:

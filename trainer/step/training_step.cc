@@ -1,8 +1,10 @@
 #include "trainer/step/training_step.h"
 
+#include <chrono>
 #include <utility>
 
 #include "trainer/model/hugging_face.h"
+#include "trainer/step/sample_losses.h"
 
 namespace trireme {
 
@@ -50,7 +52,9 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   context_.ops->fill(context_.compute, loss_, 0);
   run_schedule(one_stage(static_cast<int>(batches.size())), batches, step);
   reduce_loss(step);
+  const auto begin = std::chrono::steady_clock::now();
   gradients_->finish();
+  exposed_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   optimizer_->step(*gradients_, learning_rate);
 }
 
@@ -126,6 +130,7 @@ StepReport TrainingStep::report() {
   Device& device = *context_.device;
   float loss = 0, count = 0, norm = 0, clip = 0;
   std::int32_t skip = 0;
+  std::int64_t applied = 0;
   const Tensor flags = gradients_->all_nonfinite();
   std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(flags.elements()));
   const StepControl& control = optimizer_->control();
@@ -136,6 +141,7 @@ StepReport TrainingStep::report() {
   device.download(context_.compute, &norm, control.norm);
   device.download(context_.compute, &clip, control.clip);
   device.download(context_.compute, &skip, control.skip);
+  device.download(context_.compute, &applied, control.applied);
   device.download(context_.compute, nonfinite.data(), flags);
   device.synchronize(context_.compute);
 
@@ -144,6 +150,8 @@ StepReport TrainingStep::report() {
                     .grad_norm = norm,
                     .clip = clip,
                     .skipped = skip != 0,
+                    .applied_updates = applied,
+                    .exposed_seconds = exposed_seconds_,
                     .nonfinite = ""};
   std::size_t culprits = 0;
   const std::size_t count_of_specs = list_.specs().size();
@@ -156,22 +164,8 @@ StepReport TrainingStep::report() {
   return report;
 }
 
-std::vector<float> TrainingStep::evaluate(std::span<const Batch> batches) {
-  std::vector<float> losses;
-  for (const Batch& batch : batches) {
-    const DeviceBatches device(context_, {&batch, 1}, {SpanRule::Kind::kPerSample, 1});
-    const ArenaTensor sums = context_.arena->allocate({batch.samples}, DType::kF32, "scalars");
-    context_.ops->fill(context_.compute, sums, 0);
-    Pass pass = this->pass();
-    pass.batch = &device[0];
-    pass.training = false;
-    pass.loss = sums;
-    stage_->evaluate(pass, {});
-    losses.resize(losses.size() + static_cast<std::size_t>(batch.samples));
-    context_.device->download(context_.compute, losses.data() + losses.size() - batch.samples, sums);
-    context_.device->synchronize(context_.compute);
-  }
-  return losses;
+ArenaTensor TrainingStep::sample_losses(const Batch& batch) {
+  return trireme::sample_losses(context_, *stage_, *parameters_, order(), batch);
 }
 
 }  // namespace trireme

@@ -40,7 +40,9 @@ struct StepReport {
   double grad_norm = 0;  // before clipping
   double clip = 1;
   bool skipped = false;
-  std::string nonfinite;  // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
+  std::int64_t applied_updates = 0;  // so far; skipped steps do not count
+  double exposed_seconds = 0;        // that the compute stream waited for the gradients' reduction (host streams)
+  std::string nonfinite;             // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
 };
 
 class TrainingStep {
@@ -58,9 +60,8 @@ class TrainingStep {
   void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate);
   StepReport report();
 
-  // The cross-entropy of each sample of the batches: {sum over its unmasked tokens}, in fp32; waits. No dropout, no
-  // smoothing.
-  std::vector<float> evaluate(std::span<const Batch> batches);
+  // trainer/step/sample_losses.h, with the weights as they are.
+  ArenaTensor sample_losses(const Batch& batch);
 
   Stage& stage() { return *stage_; }
   const Parameters& parameters() const { return *parameters_; }
@@ -90,6 +91,7 @@ class TrainingStep {
   ArenaTensor loss_total_;  // [1] f32
   ArenaTensor count_;       // [1] f32
   ArenaTensor scale_;       // [1] f32
+  double exposed_seconds_ = 0;
 };
 
 DType dtype_of(config::Precision precision);

@@ -1,0 +1,237 @@
+#include "trainer/loop/train_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "dataloader/batch/ledger.h"
+#include "dataloader/batch/loader.h"
+#include "monitoring/error.h"
+#include "monitoring/log.h"
+#include "trainer/loop/run_reporter.h"
+#include "trainer/loop/validate.h"
+#include "trainer/model/transformer.h"
+#include "trainer/optim/learning_rate.h"
+
+namespace trireme {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// What every rank says of itself between two steps: whether a signal came, and how its part of a save stands.
+struct Word {
+  bool stop = false;
+  CheckpointSaver::State save = CheckpointSaver::State::kIdle;
+
+  std::string text() const { return {stop ? '1' : '0', static_cast<char>('0' + static_cast<int>(save))}; }
+};
+
+struct Agreement {
+  bool stop = false;        // some rank was told to stop
+  bool save_ended = false;  // a save was under way, and no rank is writing any more
+};
+
+class TrainLoop {
+ public:
+  TrainLoop(TrainEnvironment environment, const TrainRun& run)
+      : environment_(environment),
+        run_(run),
+        training_(environment.context, run.experiment, environment.world, environment.communication,
+                  &environment.trace),
+        saver_(environment.context, environment.world, run.dir / "checkpoints",
+               {run.checkpoint.keep_last(), run.checkpoint.keep_every()}, run.attempt) {}
+
+  TrainOutcome run() {
+    step_ = resume_or_begin();
+    if (leads()) {
+      ledger_.emplace(run_.dir / "ledger.jsonl");
+      ledger_->truncate_to(run_.batches.cursor(step_));
+      reporter_.emplace(RunReporter::Options{.dir = run_.dir,
+                                             .steps = run_.steps,
+                                             .flops_per_token = flops_per_token(run_.experiment.model),
+                                             .peak_flops = run_.peak_flops},
+                        environment_.metrics, step_);
+    }
+    const std::int64_t first = step_;
+    Loader loader(environment_.dataset.split("train"),
+                  {.sequence_length = run_.experiment.model.sequence_length(),
+                   .seed = run_.experiment.seed,
+                   .scope = run_.attention},
+                  run_.batches, step_);
+
+    bool stop = false;
+    while (step_ < run_.steps && !stop) {
+      one_step(loader);
+      if (run_.trace_steps > 0 && step_ == first + run_.trace_steps) write_trace(first);
+      const Agreement agreed = agree();
+      stop = agreed.stop;
+      if (agreed.save_ended) finish_save();
+      if (stop || step_ == run_.steps || due(step_, run_.checkpoint.every())) save(stop || step_ == run_.steps);
+    }
+    if (run_.trace_steps > step_ - first && step_ > first) write_trace(first);
+    return {.step = step_,
+            .stopped = stop && step_ < run_.steps,
+            .saved = saved_step_ == step_,
+            .validation_loss = validation_loss_.value_or(0)};
+  }
+
+ private:
+  bool leads() const { return environment_.world.rank() == 0; }
+  static bool due(std::int64_t step, std::int64_t every) { return every > 0 && step % every == 0; }
+
+  // One optimizer step, from data to a reported loss.
+  void one_step(Loader& loader) {
+    const auto begin = Clock::now();
+    std::vector<Batch> batches;
+    for (std::int64_t m = 0; m < run_.batches.micro_batches(); ++m) batches.push_back(loader.next().batch);
+    const double loader_seconds = seconds_since(begin);
+    const double rate = learning_rate(run_.experiment.optimizer, step_, run_.steps);
+
+    ++step_;
+    whereabouts().step = step_;
+    training_.run(step_, batches, rate);
+    const StepReport report = training_.report();
+    const StepTimes times{.seconds = seconds_since(begin), .loader_seconds = loader_seconds};
+    applied_updates_ = report.applied_updates;
+
+    std::optional<double> validation;
+    if (step_ == run_.steps || due(step_, run_.validation.every())) validation = validation_loss();
+    if (!leads()) return;
+    const SampleRange samples = run_.batches.step_range(step_ - 1);
+    ledger_->append({.step = step_, .begin = samples.begin, .end = samples.end});
+    reporter_->step(step_, report, rate, times, validation);
+  }
+
+  std::optional<double> validation_loss() {
+    if (!environment_.dataset.has_split("validation")) return std::nullopt;
+    const ValidationBatches batches(environment_.dataset.split("validation"), run_.experiment.model.sequence_length(),
+                                    static_cast<std::int32_t>(environment_.dataset.manifest().end_of_document),
+                                    run_.attention);
+    const ValidationLoss loss = validate(
+        environment_.context, environment_.world, batches,
+        [&](const Batch& batch) { return training_.sample_losses(batch); }, run_.validation.max_samples(),
+        run_.batches.micro_batch, step_);
+    validation_loss_ = loss.sum / loss.tokens;
+    return validation_loss_;
+  }
+
+  Agreement agree() {
+    const Word mine{.stop = environment_.stop.load() != 0, .save = saver_.state()};
+    Agreement agreed;
+    bool writing = false;
+    bool under_way = false;
+    for (const std::string& word : environment_.world.gather_to_all(mine.text(), {step_, "step's end"})) {
+      const auto save = static_cast<CheckpointSaver::State>(word[1] - '0');
+      agreed.stop |= word[0] == '1';
+      writing |= save == CheckpointSaver::State::kWriting;
+      under_way |= save != CheckpointSaver::State::kIdle;
+    }
+    agreed.save_ended = under_way && !writing;
+    return agreed;
+  }
+
+  // `wait`: the run ends here, so this save must be finished, and the one before it first.
+  void save(bool wait) {
+    if (saver_.state() != CheckpointSaver::State::kIdle) {
+      if (!wait) {
+        if (leads()) reporter_->checkpoint_skipped(step_);
+        return;
+      }
+      saver_.wait();
+      finish_save();
+    }
+    if (saved_step_ == step_) return;
+    if (leads()) {
+      ledger_->sync();
+      reporter_->sync();
+    }
+    saver_.save(state());
+    if (!wait) return;
+    saver_.wait();
+    finish_save();
+  }
+
+  void finish_save() {
+    const CheckpointSaver::Outcome outcome = saver_.finish();
+    if (outcome.error.empty()) saved_step_ = outcome.step;
+    if (leads()) reporter_->checkpoint(outcome);
+  }
+
+  CheckpointState state() {
+    CheckpointState state{.step = step_,
+                          .cursor = run_.batches.cursor(step_),
+                          .applied_updates = applied_updates_,
+                          .dtype = training_.parameters().dtype(),
+                          .experiment = run_.experiment_text,
+                          .config_json = run_.config_json,
+                          .tokenizer_json = run_.tokenizer_json,
+                          .params = checkpoint_params(training_)};
+    return state;
+  }
+
+  // Steps done. The newest checkpoint that verifies; else the weights of another model; else initial ones.
+  std::int64_t resume_or_begin() {
+    std::vector<PassedOver> passed_over;
+    Context& context = environment_.context;
+    const auto resumed = load_newest(context, environment_.world, run_.dir / "checkpoints", state(), passed_over);
+    for (const PassedOver& checkpoint : passed_over)
+      log_warning("passed over {}: {}", checkpoint.path.string(), checkpoint.reason);
+    if (!resumed) {
+      training_.initialize();
+      if (!run_.weights_from.empty()) {
+        load_weights(context, run_.weights_from, checkpoint_params(training_));
+        training_.optimizer().round_masters();
+        log_info("begins with the weights of {}", run_.weights_from.string());
+      }
+      return 0;
+    }
+    training_.optimizer().resume(resumed->applied_updates);
+    if (resumed->cursor != run_.batches.cursor(resumed->step))
+      throw UserError(resumed->path.string() + " was written with another train.global_batch: its cursor is sample " +
+                      std::to_string(resumed->cursor) + " after " + std::to_string(resumed->step) + " steps");
+    applied_updates_ = resumed->applied_updates;
+    saved_step_ = resumed->step;
+    log_info("resumed from {}", resumed->path.string());
+    return resumed->step;
+  }
+
+  void write_trace(std::int64_t first) {
+    environment_.trace.write(run_.dir / ("trace-rank" + std::to_string(environment_.world.rank()) + ".json"),
+                             {first + 1, step_});
+  }
+
+  TrainEnvironment environment_;
+  const TrainRun& run_;
+  TrainingStep training_;
+  CheckpointSaver saver_;
+  std::optional<Ledger> ledger_;         // rank 0's
+  std::optional<RunReporter> reporter_;  // rank 0's
+  std::int64_t step_ = 0;                // steps done
+  std::int64_t saved_step_ = -1;
+  std::int64_t applied_updates_ = 0;
+  std::optional<double> validation_loss_;
+};
+
+}  // namespace
+
+std::vector<CheckpointParam> checkpoint_params(TrainingStep& training) {
+  std::vector<CheckpointParam> params;
+  const Parameters& parameters = training.parameters();
+  Optimizer& optimizer = training.optimizer();
+  for (ParamIndex index = 0; index < parameters.count(); ++index)
+    if (parameters.owned(index))
+      params.push_back({.spec = &parameters.spec(index),
+                        .box = whole(parameters.spec(index).shape),
+                        .master = optimizer.master(index),
+                        .first_moment = optimizer.first_moment(index),
+                        .second_moment = optimizer.second_moment(index)});
+  return params;
+}
+
+TrainOutcome train(TrainEnvironment environment, const TrainRun& run) { return TrainLoop(environment, run).run(); }
+
+}  // namespace trireme

@@ -1,0 +1,51 @@
+#include "trainer/loop/validate.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace trireme {
+namespace {
+
+// One window's loss and tokens, as it travels between ranks.
+struct WindowLoss {
+  float sum;
+  float tokens;
+};
+
+}  // namespace
+
+ValidationLoss validate(Context& context, Communicator& world, const ValidationBatches& batches,
+                        const SampleLosses& losses_of, std::int64_t max_samples, std::int64_t micro_batch,
+                        std::int64_t for_step) {
+  const std::int64_t windows = max_samples > 0 ? std::min(max_samples, batches.windows()) : batches.windows();
+  const SampleRange mine = part_of(SampleRange{0, windows}, world.rank(), world.size());
+
+  std::vector<WindowLoss> losses;
+  for (std::int64_t begin = mine.begin; begin < mine.end; begin += micro_batch) {
+    const Batch batch = batches.build({begin, std::min(begin + micro_batch, mine.end)});
+    std::vector<float> sums(static_cast<std::size_t>(batch.samples));
+    const ArenaTensor on_device = losses_of(batch);
+    context.device->download(context.compute, sums.data(), on_device);
+    context.device->synchronize(context.compute);
+    for (std::int64_t s = 0; s < batch.samples; ++s) {
+      const auto first = batch.loss_mask.begin() + s * batch.sequence_length;
+      losses.push_back({sums[static_cast<std::size_t>(s)],
+                        static_cast<float>(std::count(first, first + batch.sequence_length, 1.0f))});
+    }
+  }
+
+  const std::string_view message(reinterpret_cast<const char*>(losses.data()), losses.size() * sizeof(WindowLoss));
+  ValidationLoss total{.whole = windows == batches.windows()};
+  for (const std::string& part : world.gather_to_all(message, {for_step, "validation losses"}))
+    for (std::size_t at = 0; at < part.size(); at += sizeof(WindowLoss)) {
+      WindowLoss window;
+      std::memcpy(&window, part.data() + at, sizeof(window));
+      total.sum += window.sum;
+      total.tokens += window.tokens;
+    }
+  return total;
+}
+
+}  // namespace trireme

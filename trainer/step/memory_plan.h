@@ -1,0 +1,26 @@
+// What a step will take and say, learned by running its own code shape-only. The run then gets exactly this much
+// memory.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dataloader/batch/plan.h"
+#include "parallel/comm/recording.h"
+#include "trainer/step/training_step.h"
+
+namespace trireme {
+
+struct StepPlan {
+  std::size_t arena_bytes = 0;                       // of device memory, all that the rank allocates
+  std::map<std::string, std::size_t> bytes_at_peak;  // by category, at the moment when most is in use
+  std::int64_t parameters = 0;                       // elements, each counted once
+  std::vector<RecordedCall> calls;                   // of the data-parallel communicator, in one step
+};
+
+// For rank batches.rank of batches.dp. Covers a step, and an evaluation of a micro-batch.
+StepPlan plan_step(const Experiment& experiment, const BatchPlan& batches);
+
+}  // namespace trireme

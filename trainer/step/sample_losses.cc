@@ -1,0 +1,25 @@
+#include "trainer/step/sample_losses.h"
+
+#include "trainer/step/device_batches.h"
+
+namespace trireme {
+
+ArenaTensor sample_losses(Context& context, Stage& stage, const Parameters& parameters, Order order,
+                          const Batch& batch) {
+  const DeviceBatches device(context, {&batch, 1}, {SpanRule::Kind::kPerSample, 1});
+  ArenaTensor sums = context.arena->allocate({batch.samples}, DType::kF32, "scalars");
+  context.ops->fill(context.compute, sums, 0);
+  const Pass pass{.context = &context,
+                  .parameters = &parameters,
+                  .gradients = nullptr,
+                  .batch = &device[0],
+                  .order = order,
+                  .training = false,
+                  .last_micro_batch = false,
+                  .seed = 0,
+                  .loss = sums};
+  stage.evaluate(pass, {});
+  return sums;
+}
+
+}  // namespace trireme
