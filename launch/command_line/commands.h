@@ -1,0 +1,27 @@
+// `trireme` is one program with a word for each thing it does. A subcommand is a file here, with one function that
+// declares its flags and what to do; the table in program.cc lists them, and nothing else knows them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "monitoring/error.h"
+
+namespace CLI {
+class App;
+}
+
+namespace trireme {
+
+// Declares the subcommand on `program`. Its callback runs during parsing, throws Error for what is not right (main
+// prints it), and may set `exit_code`, which is kDone before. Flags it owns must outlive the parsing: keep them in a
+// shared_ptr.
+using AddCommand = void (*)(CLI::App& program, ExitCode& exit_code);
+
+void add_config_command(CLI::App& program, ExitCode& exit_code);
+
+// Runs the program as main does, but for the process: returns the exit code, writes to stdout and stderr.
+// `arguments`: without the program's name.
+int run_program(const std::vector<std::string>& arguments);
+
+}  // namespace trireme

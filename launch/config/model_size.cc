@@ -1,0 +1,114 @@
+#include "launch/config/model_size.h"
+
+#include <algorithm>
+
+namespace trireme {
+namespace {
+
+// Of one layer: what tensor parallelism cuts by all of tp, what by at most kv_heads, and what each rank holds whole.
+struct LayerParts {
+  std::int64_t cut = 0, key_value = 0, whole = 0;
+};
+
+LayerParts layer_parts(const config::Model& model) {
+  const std::int64_t hidden = model.hidden_size(), ffn = model.ffn_size();
+  const std::int64_t queries = std::int64_t{model.heads()} * model.head_dim();
+  const std::int64_t keys_and_values = 2 * std::int64_t{model.kv_heads()} * model.head_dim();
+  LayerParts parts;
+  if (model.family() == config::Model::gpt2) {
+    parts.cut = queries * (hidden + 1) + queries * hidden + ffn * (hidden + 1) + ffn * hidden;
+    parts.key_value = keys_and_values * (hidden + 1);
+    parts.whole = hidden + hidden + 2 * 2 * hidden;  // the biases after the cut, and two norms with weight and bias
+  } else {
+    parts.cut = 2 * queries * hidden + 3 * ffn * hidden;
+    parts.key_value = keys_and_values * hidden;
+    parts.whole = 2 * hidden;
+  }
+  return parts;
+}
+
+// Bytes kept of one token in one layer between forward and backward: the inputs of every matrix product, norm and
+// activation function, with sequence parallelism (everything is cut by tp). `selective` computes norms and activation
+// functions again, `full` the whole layer.
+double saved_bytes_per_token(const config::Run& run) {
+  const config::Model& model = run.model();
+  const double hidden = model.hidden_size(), ffn = model.ffn_size();
+  const double attention = double(model.heads()) * model.head_dim() * 2 + 2.0 * model.kv_heads() * model.head_dim();
+  const double up = model.family() == config::Model::llama ? 2 * ffn : ffn;
+  double elements = hidden;  // the layer's input
+  if (run.recompute() != config::full) elements += attention + hidden + up;
+  if (run.recompute() == config::none) elements += 2 * hidden + ffn;
+  const double statistics = 4.0 * (model.heads() + 4);  // attention's log-sum-exp, and the norms': fp32
+  return (elements * (run.train().precision() == config::bf16 ? 2 : 4) + statistics) / run.mesh().tp();
+}
+
+// Micro-batches whose activations the first stage holds at once.
+double micro_batches_in_flight(const config::Run& run, int dp) {
+  const double pp = run.mesh().pp();
+  const double all = std::max(1.0, double(run.train().global_batch()) / dp / run.train().micro_batch());
+  switch (run.pipeline().schedule()) {
+    case config::Pipeline::gpipe:
+      return all;
+    case config::Pipeline::interleaved_1f1b:
+      return std::min(all, pp + (pp - 1) / run.pipeline().chunks());
+    default:
+      return std::min(all, pp);
+  }
+}
+
+}  // namespace
+
+ParameterCount count_parameters(const config::Model& model) {
+  const std::int64_t hidden = model.hidden_size(), vocabulary = model.vocab_size();
+  const bool gpt2 = model.family() == config::Model::gpt2;
+  const LayerParts parts = layer_parts(model);
+  ParameterCount count;
+  count.embedding = vocabulary * hidden + (gpt2 ? std::int64_t{model.sequence_length()} * hidden : 0);
+  count.per_layer = parts.cut + parts.key_value + parts.whole;
+  count.final_norm = gpt2 ? 2 * hidden : hidden;
+  count.head = model.tied_embeddings() ? 0 : vocabulary * hidden;
+  count.total = count.embedding + model.layers() * count.per_layer + count.final_norm + count.head;
+  return count;
+}
+
+double flops_per_token(const config::Model& model) {
+  const double hidden = model.hidden_size();
+  const double queries = double(model.heads()) * model.head_dim();
+  const double keys_and_values = 2.0 * model.kv_heads() * model.head_dim();
+  const double feed_forward = (model.family() == config::Model::llama ? 3.0 : 2.0) * hidden * model.ffn_size();
+  const double weights =
+      model.layers() * (hidden * (2 * queries + keys_and_values) + feed_forward) + hidden * model.vocab_size();
+  return 6 * weights + 6 * model.layers() * queries * model.sequence_length();
+}
+
+MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
+  const config::Model& model = run.model();
+  const config::Mesh& mesh = run.mesh();
+  const LayerParts parts = layer_parts(model);
+  const ParameterCount count = count_parameters(model);
+  const double layers = (model.layers() + mesh.pp() - 1) / mesh.pp();
+  // The first stage holds the embedding, the last the head; a tied one is held by both. Both are cut over the
+  // vocabulary.
+  const double first = double(count.embedding) / mesh.tp();
+  const double last = double(model.vocab_size()) * model.hidden_size() / mesh.tp() + double(count.final_norm);
+  const double ends =
+      mesh.pp() > 1 ? std::max(first, last) : first + double(count.head) / mesh.tp() + double(count.final_norm);
+  const double elements =
+      ends + layers * (double(parts.cut) / mesh.tp() + double(parts.key_value) / std::min(mesh.tp(), model.kv_heads()) +
+                       double(parts.whole));
+  const bool bf16 = run.train().precision() == config::bf16;
+  const double replicas = double(dp) * mesh.cp();
+  const int stage = run.zero().stage();
+  const double tokens = double(run.train().micro_batch()) * model.sequence_length() / mesh.cp();
+
+  MemoryPerRank memory;
+  memory.parameters = elements * (bf16 ? 2 : 4) / (stage >= 3 ? replicas : 1);
+  memory.gradients = elements * 4 / (stage >= 2 ? replicas : 1);
+  memory.optimizer = elements * (bf16 ? 12 : 8) / (stage >= 1 ? replicas : 1);
+  memory.activations = tokens * layers * saved_bytes_per_token(run) * micro_batches_in_flight(run, dp);
+  memory.logits =
+      std::min(tokens, double(run.train().loss_chunk_rows())) * model.vocab_size() / mesh.tp() * (bf16 ? 6 : 8);
+  return memory;
+}
+
+}  // namespace trireme

@@ -1,0 +1,39 @@
+// Before a run starts one wants to know what it costs. These are closed formulas over the configuration, on purpose
+// apart from the code that builds the model, so that each can be held against the other.
+//
+// Needs a resolved model (resolve.h).
+#pragma once
+
+#include <cstdint>
+
+#include "launch/run.pb.h"
+
+namespace trireme {
+
+struct ParameterCount {
+  std::int64_t embedding = 0;  // tokens, and positions where they have a table
+  std::int64_t per_layer = 0;
+  std::int64_t final_norm = 0;
+  std::int64_t head = 0;  // 0 where it is the token embedding (tied)
+  std::int64_t total = 0;
+};
+ParameterCount count_parameters(const config::Model& model);
+
+// Multiply-adds count two. Forward and backward of one token in the middle of a full sequence: 6 for each weight of a
+// matrix product (the head included, the embeddings not), and 6 x layers x heads x head_dim x sequence_length for
+// causal attention (4 x half the sequence on average, three times). PaLM, appendix B, with the causal half.
+double flops_per_token(const config::Model& model);
+
+// Of the rank that holds the most, in bytes.
+struct MemoryPerRank {
+  double parameters = 0;   // in the precision of training
+  double gradients = 0;    // fp32
+  double optimizer = 0;    // two moments and, for bf16, the master weights: fp32
+  double activations = 0;  // an estimate: see the source for what is counted
+  double logits = 0;       // loss_chunk_rows x vocabulary, fp32, and their gradient's bf16 or fp32 copy
+  double total() const { return parameters + gradients + optimizer + activations + logits; }
+};
+// `dp`: run.mesh.dp, or what it will be.
+MemoryPerRank memory_per_rank(const config::Run& run, int dp);
+
+}  // namespace trireme

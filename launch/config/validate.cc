@@ -1,0 +1,256 @@
+#include "launch/config/validate.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "launch/config/fields.h"
+
+namespace trireme {
+namespace {
+
+bool is_power_of_two(std::int64_t value) { return value > 0 && (value & (value - 1)) == 0; }
+
+// "the nearest that do are 2 and 4": of the values that `fits`, the nearest below and above `value`, within [1, last].
+template <class Fits>
+std::string nearest_values(std::int64_t value, std::int64_t last, Fits fits) {
+  constexpr std::int64_t kFarthest = 1 << 20;
+  std::int64_t below = std::min(value, last), above = value;
+  while (below > 0 && value - below < kFarthest && !fits(below)) --below;
+  while (above <= last && above - value < kFarthest && !fits(above)) ++above;
+  const bool has_below = below > 0 && fits(below), has_above = above <= last && fits(above);
+  if (has_below && has_above && below != above) {
+    return "; the nearest that do are " + std::to_string(below) + " and " + std::to_string(above);
+  }
+  if (has_below || has_above) return "; the nearest that does is " + std::to_string(has_below ? below : above);
+  return "";
+}
+
+std::string nearest_divisors(std::int64_t value, std::int64_t of) {
+  return nearest_values(value, of, [&](std::int64_t candidate) { return of % candidate == 0; });
+}
+std::string nearest_multiples(std::int64_t value, std::int64_t of) {
+  return nearest_values(value, value + of, [&](std::int64_t candidate) { return candidate % of == 0; });
+}
+
+std::string number(std::int64_t value) { return std::to_string(value); }
+
+class Validator {
+ public:
+  Validator(const config::Run& run, std::optional<int> ranks, const Sources& sources, Problems& problems)
+      : run_(run),
+        model_(run.model()),
+        train_(run.train()),
+        mesh_(run.mesh()),
+        ranks_(ranks),
+        sources_(sources),
+        problems_(problems) {}
+
+  void check_all() {
+    check_model();
+    check_budget();
+    check_batch();
+    check_optimizer();
+    check_mesh();
+    check_pipeline();
+    check_strings();
+  }
+
+ private:
+  // True if none of these fields is already known to be wrong: only then can they be compared.
+  bool sound(std::initializer_list<const char*> paths) const {
+    return std::none_of(paths.begin(), paths.end(), [&](const char* path) { return problems_.concerns(path); });
+  }
+  // At the first of the fields that the user wrote; a default alone is never wrong.
+  void report(std::initializer_list<const char*> paths, const std::string& reason) {
+    const char* blamed = *paths.begin();
+    for (auto path = paths.end(); path != paths.begin();) {
+      if (sources_.by_user(*--path)) blamed = *path;
+    }
+    problems_.add(sources_.of(blamed), blamed, reason);
+  }
+
+  void check_model() {
+    const bool gpt2 = model_.family() == config::Model::gpt2;
+    if (sound({"model.heads", "model.hidden_size", "model.head_dim"})) {
+      const std::int64_t hidden = model_.hidden_size(), heads = model_.heads();
+      if (!model_.has_head_dim()) {
+        report({"model.heads", "model.hidden_size"},
+               number(heads) + " heads do not divide hidden_size " + number(hidden) + nearest_divisors(heads, hidden));
+      } else if (gpt2 && heads * model_.head_dim() != hidden) {
+        report({"model.head_dim", "model.heads", "model.hidden_size"},
+               "heads x head_dim is " + number(heads * model_.head_dim()) +
+                   ", which in the gpt2 family must be hidden_size " + number(hidden));
+      } else if (!gpt2 && model_.head_dim() % 2 != 0) {
+        report({"model.head_dim", "model.heads", "model.hidden_size"},
+               "head_dim " + number(model_.head_dim()) + " is odd, and rotary positions turn pairs" +
+                   nearest_values(model_.head_dim(), model_.head_dim() + 1, [](std::int64_t d) { return d % 2 == 0; }));
+      }
+    }
+    if (sound({"model.heads", "model.kv_heads"})) {
+      const std::int64_t heads = model_.heads(), kv_heads = model_.kv_heads();
+      if (gpt2 && kv_heads != heads) {
+        report({"model.kv_heads", "model.heads"}, number(kv_heads) + " kv_heads for " + number(heads) +
+                                                      " heads; in the gpt2 family they are equal: leave kv_heads out");
+      } else if (heads % kv_heads != 0) {
+        report({"model.kv_heads", "model.heads"}, number(kv_heads) + " kv_heads do not divide " + number(heads) +
+                                                      " heads" + nearest_divisors(kv_heads, heads));
+      }
+    }
+  }
+
+  void check_budget() {
+    if (!sound({"train.steps", "train.tokens"})) return;
+    if (!train_.has_steps() && !train_.has_tokens()) {
+      problems_.add(sources_.file(), "train.steps", "there is no budget; write train.steps or train.tokens");
+    } else if (train_.has_steps() && train_.has_tokens()) {
+      report({"train.tokens"}, "there are two budgets, train.steps = " + number(train_.steps()) +
+                                   " and train.tokens = " + number(train_.tokens()) + "; keep one");
+    } else if (train_.has_steps() && sound({"optimizer.warmup_steps"}) &&
+               run_.optimizer().warmup_steps() > train_.steps()) {
+      report({"optimizer.warmup_steps", "train.steps"}, number(run_.optimizer().warmup_steps()) +
+                                                            " steps of warm-up in a run of " + number(train_.steps()) +
+                                                            "; it may be at most that");
+    }
+  }
+
+  void check_batch() {
+    const std::int64_t batch = train_.global_batch(), groups = train_.exact_groups();
+    const std::int64_t dp = mesh_.has_dp() ? mesh_.dp() : 1;
+    if (!sound({"train.global_batch", "mesh.dp"})) return;
+    const std::string over_dp = mesh_.has_dp() ? " over dp = " + number(dp) : "";
+    if (batch % dp != 0) {
+      report({"train.global_batch", "mesh.dp"},
+             number(batch) + " samples do not divide" + over_dp + nearest_multiples(batch, dp));
+    } else if (sound({"train.micro_batch"}) && batch / dp % train_.micro_batch() != 0) {
+      report({"train.micro_batch", "train.global_batch", "mesh.dp"},
+             "micro-batches of " + number(train_.micro_batch()) + " do not divide the " + number(batch / dp) +
+                 " samples of a rank (global_batch " + number(batch) + over_dp + ")" +
+                 nearest_divisors(train_.micro_batch(), batch / dp));
+    }
+    if (run_.numerics() != config::exact || !sound({"train.exact_groups"})) return;
+    if (is_power_of_two(groups) && batch % groups == 0 && groups % dp == 0) return;
+    const std::string nearest = nearest_values(groups, batch, [&](std::int64_t candidate) {
+      return is_power_of_two(candidate) && batch % candidate == 0 && candidate % dp == 0;
+    });
+    report({"train.exact_groups", "train.global_batch", "mesh.dp"},
+           "numerics: exact needs a power of two that divides global_batch " + number(batch) +
+               (dp > 1 ? " and is a multiple of dp = " + number(dp) : "") + ", not " + number(groups) +
+               (nearest.empty() ? "; there is none: choose another global_batch or dp" : nearest));
+  }
+
+  void check_optimizer() {
+    const config::Optimizer& optimizer = run_.optimizer();
+    if (sound({"optimizer.learning_rate", "optimizer.min_learning_rate"}) &&
+        optimizer.min_learning_rate() > optimizer.learning_rate()) {
+      report({"optimizer.min_learning_rate", "optimizer.learning_rate"},
+             value_text(run_, *find_field("optimizer.min_learning_rate")) + " is more than learning_rate " +
+                 value_text(run_, *find_field("optimizer.learning_rate")));
+    }
+  }
+
+  void check_mesh() {
+    if (!sound({"mesh.dp", "mesh.pp", "mesh.cp", "mesh.tp", "mesh.ep"})) return;
+    const std::int64_t pp = mesh_.pp(), cp = mesh_.cp(), tp = mesh_.tp();
+    const std::int64_t others = pp * cp * tp, dp = mesh_.has_dp() ? mesh_.dp() : 1;
+    if (ranks_ && !mesh_.has_dp()) {
+      report({"mesh.tp", "mesh.pp", "mesh.cp"}, "pp x cp x tp = " + number(others) + " does not divide the " +
+                                                    number(*ranks_) + " ranks of this run; start a multiple of " +
+                                                    number(others));
+    } else if (ranks_ && dp * others != *ranks_) {
+      report({"mesh.dp", "mesh.pp", "mesh.tp", "mesh.cp"},
+             "dp x pp x cp x tp = " + number(dp * others) + ", but this run has " + number(*ranks_) +
+                 (*ranks_ == 1 ? " rank" : " ranks") + "; start " + number(dp * others) + " or leave dp out");
+    }
+    if (mesh_.ep() > 1)
+      report({"mesh.ep"}, "ep = " + number(mesh_.ep()) + " needs experts, and this model has none; leave it out");
+    if (sound({"model.layers"}) && model_.layers() % pp != 0) {
+      report({"mesh.pp", "model.layers"}, "pp = " + number(pp) + " does not divide " + number(model_.layers()) +
+                                              " layers" + nearest_divisors(pp, model_.layers()));
+    }
+    check_tensor_cuts(tp);
+    if (cp > 1 && sound({"model.sequence_length"}) && model_.sequence_length() % (2 * cp) != 0) {
+      report({"mesh.cp", "model.sequence_length"},
+             "2 x cp = " + number(2 * cp) + " must divide sequence_length " + number(model_.sequence_length()) +
+                 " (each rank holds an early and a late piece of every sequence)");
+    }
+  }
+
+  void check_tensor_cuts(std::int64_t tp) {
+    if (tp == 1) return;
+    auto needs = [&](const char* path, std::int64_t value, const std::string& name) {
+      if (!problems_.concerns(path) && value % tp != 0) {
+        report({"mesh.tp", path},
+               "tp = " + number(tp) + " does not divide " + name + " " + number(value) + nearest_divisors(tp, value));
+      }
+    };
+    needs("model.heads", model_.heads(), "heads");
+    needs("model.ffn_size", model_.ffn_size(), "ffn_size");
+    if (sound({"model.kv_heads"}) && model_.kv_heads() % tp != 0 && tp % model_.kv_heads() != 0) {
+      report({"mesh.tp", "model.kv_heads"}, "tp = " + number(tp) + " neither divides kv_heads " +
+                                                number(model_.kv_heads()) + " nor is a multiple of it");
+    }
+  }
+
+  void check_pipeline() {
+    if (!sound(
+            {"pipeline.chunks", "pipeline.schedule", "mesh.pp", "mesh.dp", "train.global_batch", "train.micro_batch"}))
+      return;
+    const std::int64_t chunks = run_.pipeline().chunks(), pp = mesh_.pp();
+    const bool interleaved = run_.pipeline().schedule() == config::Pipeline::interleaved_1f1b;
+    if (chunks > 1 && !interleaved) {
+      report({"pipeline.chunks"}, number(chunks) + " chunks a rank need schedule: interleaved-1f1b");
+    } else if (chunks > 1 && sound({"model.layers"}) && model_.layers() % (pp * chunks) != 0) {
+      report({"pipeline.chunks", "mesh.pp", "model.layers"},
+             "pp x chunks = " + number(pp * chunks) + " does not divide " + number(model_.layers()) + " layers");
+    }
+    const std::int64_t dp = mesh_.has_dp() ? mesh_.dp() : 1;
+    const std::int64_t micro_batches = train_.global_batch() / dp / train_.micro_batch();
+    if (interleaved && micro_batches % pp != 0) {
+      report({"pipeline.schedule", "train.global_batch"},
+             "interleaved-1f1b needs a number of micro-batches that pp = " + number(pp) + " divides, not " +
+                 number(micro_batches) + nearest_multiples(micro_batches, pp));
+    }
+  }
+
+  void check_strings() {
+    if (run_.run().dir().empty()) report({"run.dir"}, "a folder is expected");
+    if (run_.data().has_path() && run_.data().path().empty()) report({"data.path"}, "a folder is expected");
+    if (run_.monitoring().address().empty())
+      report({"monitoring.address"}, "an address is expected, for example 127.0.0.1");
+  }
+
+  const config::Run& run_;
+  const config::Model& model_;
+  const config::Train& train_;
+  const config::Mesh& mesh_;
+  const std::optional<int> ranks_;
+  const Sources& sources_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+void validate(const config::Run& run, std::optional<int> ranks, const Sources& sources, Problems& problems) {
+  Validator(run, ranks, sources, problems).check_all();
+}
+
+void check_trainable(const config::Run& run, const Sources& sources, Problems& problems) {
+  auto refuse = [&](bool when, const char* path, const std::string& reason) {
+    if (when && !problems.concerns(path)) problems.add(sources.of(path), path, reason);
+  };
+  const std::string later =
+      " is not implemented yet: `trireme config` checks such layouts, `trireme train` runs data parallelism only";
+  refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
+  refuse(run.mesh().cp() > 1, "mesh.cp", "context parallelism" + later + "; set it to 1");
+  refuse(run.mesh().tp() > 1, "mesh.tp", "tensor parallelism" + later + "; set it to 1");
+  refuse(run.zero().stage() > 0, "zero.stage", "sharding by ZeRO" + later + "; set it to 0");
+  refuse(run.recompute() != config::none, "recompute", "recomputation" + later + "; set it to none");
+  refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
+  refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
+  refuse(run.data().has_path() && !run.model().has_vocab_size(), "model.vocab_size",
+         "not known, because the data set " + run.data().path() + " cannot be read; run `trireme prepare` first");
+}
+
+}  // namespace trireme

@@ -1,0 +1,6 @@
+#include "tests/launch/config/fuzz_bodies.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  trireme::fuzz_configuration(data, size);
+  return 0;
+}

@@ -1,0 +1,137 @@
+#include "launch/config/validate.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/launch/config/problems_of.h"
+
+namespace trireme {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST(Validate, AcceptsTheSmallestConfiguration) { EXPECT_EQ(problems_of(kSound), ""); }
+
+TEST(Validate, HeadsMustDivideTheHiddenSizeUnlessHeadDimIsGiven) {
+  EXPECT_THAT(
+      problems_of(kSound + "model: {hidden_size: 64, heads: 3}\n"),
+      HasSubstr("run.yaml:2:33: model.heads: 3 heads do not divide hidden_size 64; the nearest that do are 2 and 4"));
+  EXPECT_EQ(problems_of(kSound + "model: {family: llama, hidden_size: 64, heads: 3, head_dim: 32}\n"), "");
+  EXPECT_THAT(problems_of(kSound + "model: {family: gpt2, hidden_size: 64, heads: 3, head_dim: 32}\n"),
+              HasSubstr("heads x head_dim is 96"));
+  EXPECT_THAT(problems_of(kSound + "model: {hidden_size: 100}\n"),
+              HasSubstr("run.yaml:2:22: model.hidden_size: 12 heads"));
+}
+
+TEST(Validate, KvHeadsMustDivideHeads) {
+  EXPECT_THAT(problems_of(kSound + "model: {family: llama, kv_heads: 5}\n"),
+              HasSubstr("model.kv_heads: 5 kv_heads do not divide 12 heads; the nearest that do are 4 and 6"));
+  EXPECT_THAT(problems_of(kSound + "model: {family: gpt2, kv_heads: 4}\n"),
+              HasSubstr("in the gpt2 family they are equal"));
+}
+
+TEST(Validate, RotaryPositionsNeedAnEvenHeadDim) {
+  EXPECT_THAT(problems_of(kSound + "model: {family: llama, hidden_size: 60, heads: 4}\n"),
+              HasSubstr("head_dim 15 is odd, and rotary positions turn pairs; the nearest that do are 14 and 16"));
+  EXPECT_EQ(problems_of(kSound + "model: {family: gpt2, hidden_size: 60, heads: 4}\n"), "");
+}
+
+TEST(Validate, WantsExactlyOneBudget) {
+  EXPECT_EQ(problems_of(""), "run.yaml: train.steps: there is no budget; write train.steps or train.tokens");
+  EXPECT_EQ(problems_of("train: {steps: 5, tokens: 7}"),
+            "run.yaml:1:27: train.tokens: there are two budgets, train.steps = 5 and train.tokens = 7; keep one");
+  EXPECT_EQ(problems_of("train: {tokens: 7}"), "");
+  EXPECT_THAT(problems_of("train: {steps: 5}\noptimizer: {warmup_steps: 6}\n"),
+              HasSubstr("6 steps of warm-up in a run of 5"));
+}
+
+TEST(Validate, AMissingBudgetHidesNoOtherProblem) {
+  EXPECT_THAT(problems_of("train: {global_batch: 6, micro_batch: 4}\n"),
+              AllOf(HasSubstr("there is no budget"), HasSubstr("micro-batches of 4 do not divide the 6")));
+}
+
+TEST(Validate, BatchesMustDivide) {
+  EXPECT_THAT(problems_of("train: {steps: 1, global_batch: 10}\nmesh: {dp: 4}\n"),
+              HasSubstr("train.global_batch: 10 samples do not divide over dp = 4; the nearest that do are 8 and 12"));
+  EXPECT_THAT(problems_of("train: {steps: 1, global_batch: 24, micro_batch: 5}\nmesh: {dp: 2}\n"),
+              HasSubstr("run.yaml:1:50: train.micro_batch: micro-batches of 5 do not divide the 12 samples of a rank "
+                        "(global_batch 24 "
+                        "over dp = 2); the nearest that do are 4 and 6"));
+  EXPECT_THAT(problems_of("train: {steps: 1, global_batch: 8}\n", {}, 3),
+              HasSubstr("over dp = 3; the nearest that do are 6 and 9"));
+}
+
+TEST(Validate, ExactGroupsAreAPowerOfTwoThatTheBatchAndDpShare) {
+  const std::string exact = "numerics: exact\n";
+  EXPECT_EQ(problems_of(exact + "train: {steps: 1, global_batch: 12, exact_groups: 4}\nmesh: {dp: 2}\n"), "");
+  EXPECT_THAT(problems_of(exact + "train: {steps: 1, global_batch: 12, exact_groups: 8}\n"),
+              HasSubstr("needs a power of two that divides global_batch 12, not 8; the nearest that does is 4"));
+  EXPECT_THAT(problems_of(exact + "train: {steps: 1, global_batch: 16, exact_groups: 2}\nmesh: {dp: 4}\n"),
+              HasSubstr("and is a multiple of dp = 4, not 2; the nearest that does is 4"));
+  EXPECT_THAT(problems_of(exact + "train: {steps: 1, global_batch: 12}\nmesh: {dp: 3}\n"),
+              HasSubstr("there is none: choose another global_batch or dp"));
+  EXPECT_EQ(problems_of("train: {steps: 1, global_batch: 12, exact_groups: 8}\nmesh: {dp: 3}\n"), "") << "fast";
+}
+
+TEST(Validate, ExactGroupsFollowFromTheBatchAndNeverFromTheLayout) {
+  for (const char* dp : {"1", "2", "4"}) {
+    const LoadedRun loaded = load_run_text("train: {steps: 1, global_batch: 12}\nnumerics: exact\n", "f",
+                                           {std::string("mesh.dp=") + dp}, std::nullopt);
+    EXPECT_EQ(loaded.run.train().exact_groups(), 4);
+  }
+}
+
+TEST(Validate, LearningRatesAndBetasMustMakeSense) {
+  EXPECT_THAT(problems_of(kSound + "optimizer: {learning_rate: 1e-4, min_learning_rate: 1e-3}\n"),
+              HasSubstr("run.yaml:2:53: optimizer.min_learning_rate: 0.001 is more than learning_rate 1e-04"));
+  EXPECT_EQ(problems_of(kSound + "optimizer: {learning_rate: 1e-5}\n"), "") << "the default minimum gives way";
+  EXPECT_THAT(problems_of(kSound + "optimizer: {beta1: 1, beta2: -0.1, epsilon: 0}\n"),
+              AllOf(HasSubstr("beta1: 1 is too large; it must be less than 1"),
+                    HasSubstr("beta2: -0.1 is too small; it must be at least 0"),
+                    HasSubstr("epsilon: 0 is too small; it must be more than 0")));
+}
+
+TEST(Validate, TheMeshMustBeTheRanks) {
+  EXPECT_EQ(problems_of(kSound, {}, 4), "");
+  EXPECT_THAT(problems_of(kSound + "mesh: {dp: 2}\n", {}, 4),
+              HasSubstr("dp x pp x cp x tp = 2, but this run has 4 ranks; start 2 or leave dp out"));
+  EXPECT_THAT(problems_of(kSound + "mesh: {tp: 3}\n", {}, 4),
+              HasSubstr("mesh.tp: pp x cp x tp = 3 does not divide the 4 ranks"));
+}
+
+TEST(Validate, LayoutsMustCutTheModelEvenly) {
+  EXPECT_THAT(problems_of(kSound + "mesh: {pp: 5}\n"),
+              HasSubstr("pp = 5 does not divide 12 layers; the nearest that do are 4 and 6"));
+  EXPECT_THAT(problems_of(kSound + "mesh: {tp: 8}\n"),
+              HasSubstr("tp = 8 does not divide heads 12; the nearest that do are 6 and 12"));
+  EXPECT_THAT(problems_of(kSound + "mesh: {cp: 3}\n"), HasSubstr("2 x cp = 6 must divide sequence_length 1024"));
+  EXPECT_THAT(problems_of(kSound + "mesh: {ep: 2}\n"), HasSubstr("needs experts"));
+  EXPECT_THAT(problems_of(kSound + "pipeline: {chunks: 2}\n"), HasSubstr("need schedule: interleaved-1f1b"));
+  EXPECT_THAT(problems_of(kSound + "pipeline: {chunks: 5, schedule: interleaved-1f1b}\nmesh: {pp: 2}\n"),
+              HasSubstr("pp x chunks = 10 does not divide 12 layers"));
+  EXPECT_THAT(
+      problems_of("train: {steps: 1, global_batch: 6}\npipeline: {schedule: interleaved-1f1b}\nmesh: {pp: 4}\n"),
+      HasSubstr("a number of micro-batches that pp = 4 divides, not 6"));
+}
+
+TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
+  const LoadedRun cluster =
+      load_run_text(kSound + "mesh: {pp: 2, cp: 2, tp: 2}\nzero: {stage: 1}\nrecompute: full\ndevice: cuda\n",
+                    "run.yaml", {}, std::nullopt);
+  try {
+    check_runnable_here(cluster);
+    FAIL() << "must throw";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("run.yaml:2:12: mesh.pp: pipeline parallelism"),
+                      HasSubstr("mesh.cp: context parallelism"), HasSubstr("mesh.tp: tensor parallelism"),
+                      HasSubstr("run.yaml:3:15: zero.stage: sharding by ZeRO"), HasSubstr("recompute: recomputation"),
+                      HasSubstr("device: training on CUDA"), HasSubstr("data.path: no data set")));
+  }
+}
+
+}  // namespace
+}  // namespace trireme
