@@ -1,13 +1,15 @@
-// Ranks that talk in different orders hang, and a hang names nobody. Every call here carries what it is for (step and tensor), every
-// implementation checks that its peers are in the same call, and a mismatch, a dead peer or a deadlock ends as a PeerError that
-// says which rank, which call and which tensor.
+// Ranks that talk in different orders hang, and a hang names nobody. Every call here carries what it is for (step and
+// tensor), every implementation checks that its peers are in the same call, and a mismatch, a dead peer or a deadlock
+// ends as a PeerError that says which rank, which call and which tensor.
 //
-// A communicator is a group of ranks that call the same methods in the same order. Calls are put on a stream and return at
-// once; tensors must stay until an event after them. Sums of f32 run in one fixed order: a binary tree over ranks, (r0 + r1) +
-// (r2 + r3), so their bits depend on the number of ranks alone; never MPI_SUM or ncclSum.
+// A communicator is a group of ranks that call the same methods in the same order. Calls are put on a stream and return
+// at once; tensors must stay until an event after them. The calls of one communicator stand on one stream, or are
+// ordered by events. A PeerError is thrown inside the stream's task, so it surfaces at the next wait or synchronize of
+// the device. Sums of f32 run in one fixed order: a binary tree over ranks, (r0 + r1) + (r2 + r3), so their bits depend
+// on the number of ranks alone; never MPI_SUM or ncclSum.
 //
-// LocalGroup (threads of one process), MpiCommunicator (processes), RecordingCommunicator (shape-only: writes down what is
-// called). NCCL comes with the CUDA back end.
+// LocalGroup (threads of one process), MpiCommunicator (processes), RecordingCommunicator (shape-only: writes down what
+// is called). NCCL comes with the CUDA back end.
 #pragma once
 
 #include <cstdint>
@@ -42,19 +44,20 @@ class Communicator {
 
   // In place; x f32 (kSum in the tree above) or f32, i32, i64 (kMax; i64 also kSum).
   virtual void all_reduce(Stream stream, Tensor x, Reduction reduction, CallFor call) = 0;
-  // from [size, ...], to [...]: to = tree sum over ranks of their from[rank]. f32.
+  // from [size, ...], to [...]: to = tree sum over ranks of their from[rank]. f32. `to` may be from[rank].
   virtual void reduce_scatter(Stream stream, Tensor to, Tensor from, CallFor call) = 0;
-  // to [size, ...]: to[r] = rank r's from. Any dtype.
+  // to [size, ...]: to[r] = rank r's from. Any dtype. `from` may be to[rank].
   virtual void all_gather(Stream stream, Tensor to, Tensor from, CallFor call) = 0;
   virtual void broadcast(Stream stream, Tensor x, int root, CallFor call) = 0;
   // from, to [size, ...]: to[r] = rank r's from[rank].
   virtual void all_to_all(Stream stream, Tensor to, Tensor from, CallFor call) = 0;
-  // Sends and receives that progress together, so that no order of posting can deadlock. Messages between two ranks match in
-  // the order given.
+  // Sends and receives that progress together, so that no order of posting can deadlock. Only the ranks named take
+  // part; messages between two ranks match in the order given.
   virtual void exchange(Stream stream, std::span<const Transfer> sends, std::span<const Transfer> receives,
                         CallFor call) = 0;
 
-  // Small host messages, outside the step: waits for all. Element r is rank r's.
+  // Small host messages, outside the step: waits for what this communicator put on streams, then for all. Element r is
+  // rank r's.
   virtual std::vector<std::string> gather_to_all(std::string_view message, CallFor call) = 0;
 };
 

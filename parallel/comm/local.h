@@ -1,8 +1,9 @@
-// Ranks as threads of one process: parallel code can be tested without mpirun, under ThreadSanitizer, and with calls that do
-// not match reported instead of hung. Waits block on a condition variable, never spin.
+// Ranks as threads of one process: parallel code can be tested without mpirun, under ThreadSanitizer, and with calls
+// that do not match reported instead of hung. Waits block on a condition variable, never spin.
 //
-// A call that its peers do not match (another op, tensor, step, size or dtype) or that waits longer than the timeout while a peer is
-// elsewhere or gone throws PeerError on every rank, naming who is where. Data is read inside stream tasks only.
+// A call that its peers do not match (another op, tensor, step, size or dtype) or that waits longer than the timeout
+// while a peer is elsewhere or gone throws PeerError on every rank, naming who is where. Data is read inside stream
+// tasks only.
 #pragma once
 
 #include <chrono>
@@ -21,8 +22,8 @@ class LocalGroup {
   // Rank `rank`'s end, for its thread, whose streams live on `device`. Once for each rank.
   std::unique_ptr<Communicator> join(int rank, Device& device);
 
-  // Rank `rank` will make no more calls: peers that wait for it, or will, fail at once instead of at the timeout. Destroying its
-  // communicator says the same.
+  // Rank `rank` will make no more calls: peers that wait for it, or will, fail at once instead of at the timeout.
+  // Destroying its communicator says the same.
   void leave(int rank, const std::string& why);
 
  private:

@@ -1,7 +1,7 @@
-// Ranks as processes under mpirun or srun. MPI does not progress by itself, so the device's communication thread owns every MPI
-// call: it runs what stands on the communication streams and polls all that is under way. Ranks of one host reduce through a
-// shared window in pieces of 1 to 4 MB; across hosts pieces travel by all-to-all and are summed in the tree of
-// communicator.h. MPI is initialised only under a launcher: without one, rank 0 of 1.
+// Ranks as processes under mpirun or srun. MPI does not progress by itself, so the device's communication thread owns
+// every MPI call: it runs what stands on the communication streams and polls all that is under way. Ranks of one host
+// reduce through a shared window in pieces of 1 to 4 MB; across hosts pieces travel by all-to-all and are summed in the
+// tree of communicator.h. MPI is initialised only under a launcher: without one, rank 0 of 1.
 #pragma once
 
 #include <memory>

@@ -31,8 +31,8 @@ void RecordingCommunicator::all_to_all(Stream stream, Tensor to, Tensor from, Ca
   if (inner_ != nullptr) inner_->all_to_all(stream, to, from, call);
 }
 
-void RecordingCommunicator::exchange(Stream stream, std::span<const Transfer> sends,
-                                     std::span<const Transfer> receives, CallFor call) {
+void RecordingCommunicator::exchange(Stream stream, std::span<const Transfer> sends, std::span<const Transfer> receives,
+                                     CallFor call) {
   std::size_t bytes = 0;
   for (const Transfer& transfer : sends) bytes += transfer.tensor.bytes();
   for (const Transfer& transfer : receives) bytes += transfer.tensor.bytes();

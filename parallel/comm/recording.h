@@ -1,5 +1,5 @@
-// What a step will say to its peers, written down without saying it: for shape-only runs, for `check`, and for tests that hold
-// the list against a real run's, call for call.
+// What a step will say to its peers, written down without saying it: for shape-only runs, for `check`, and for tests
+// that hold the list against a real run's, call for call.
 #pragma once
 
 #include <string>

@@ -1,14 +1,15 @@
-// Reducing gradients after the backward pass leaves the network idle first and the cores idle after. Here gradients lie in
-// buckets, in the order in which the backward pass finishes them; when the last gradient of a bucket is complete, the bucket is
-// checked for non-finite values (so that the culprit is still one rank's own) and its reduction starts on the communication stream,
-// while the backward pass goes on.
+// Reducing gradients after the backward pass leaves the network idle first and the cores idle after. Here gradients lie
+// in buckets, in the order in which the backward pass finishes them; when the last gradient of a bucket is complete,
+// the bucket is checked for non-finite values (so that the culprit is still one rank's own) and its reduction starts on
+// the communication stream, while the backward pass goes on.
 //
-// Invariants: a bucket is reduced exactly once a step and only after every one of its parameters is ready; `finish` makes the
-// compute stream wait for all of them. Buckets are lists of ParamSpec boxes; each parameter's gradient begins at a multiple of 1024
-// elements, so blocks of the norm never straddle parameters, and the gap is zero.
+// Invariants: a bucket is reduced exactly once a step and only after every one of its parameters is ready; `finish`
+// makes the compute stream wait for all of them. Buckets are lists of ParamSpec boxes; each parameter's gradient begins
+// at a multiple of 1024 elements, so blocks of the norm never straddle parameters, and the gap is zero.
 //
-// In exact numerics every rank holds `groups` accumulators of each gradient (the runs of consecutive samples that it owns); they
-// are summed in a binary tree, first here, then over ranks, which own aligned runs: one tree over all groups.
+// In exact numerics every rank holds `groups` accumulators of each gradient (the runs of consecutive samples that it
+// owns); they are summed in a binary tree, first here, then over ranks, which own aligned runs: one tree over all
+// groups.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ class GradientBuckets {
     int groups = 1;  // accumulators of this rank; a power of two
   };
 
-  // `specs` in the order of the forward pass; the tensors lie in context.arena, category "gradients". `dp` may be of size 1.
+  // `specs` in the order of the forward pass; the tensors lie in context.arena, category "gradients". `dp` may be of
+  // size 1.
   GradientBuckets(Context& context, std::span<const ParamSpec> specs, Communicator& dp, Stream communication,
                   Trace* trace, Options options);
   ~GradientBuckets();
@@ -41,9 +43,9 @@ class GradientBuckets {
   // The gradient of parameter `index` that group `group` accumulates into; spec's shape, f32.
   Tensor gradient(std::size_t index, int group = 0) const;
 
-  void begin_step(std::int64_t step);       // zeroes all, on the compute stream
-  void ready(std::size_t index);            // parameter's last contribution is on the compute stream
-  void finish();                            // the compute stream waits until all buckets are reduced
+  void begin_step(std::int64_t step);  // zeroes all, on the compute stream
+  void ready(std::size_t index);       // parameter's last contribution is on the compute stream
+  void finish();                       // the compute stream waits until all buckets are reduced
 
   // After finish(): the reduced gradients, spec by spec (group 0).
   Tensors reduced() const;

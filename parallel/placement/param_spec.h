@@ -1,7 +1,7 @@
-// Tensor parallelism, ZeRO, checkpoints and norms all ask the same question: which rank holds which part of which tensor, and who
-// of several holders speaks for it? ParamSpec is the one answer. It declares a parameter at its true rank (Q as [heads, head_dim,
-// hidden]), which dims which axes cut, and which boxes of which Hugging Face tensors it is in files. All else follows by
-// intersecting boxes; there is no resharding code.
+// Tensor parallelism, ZeRO, checkpoints and norms all ask the same question: which rank holds which part of which
+// tensor, and who of several holders speaks for it? ParamSpec is the one answer. It declares a parameter at its true
+// rank (Q as [heads, head_dim, hidden]), which dims which axes cut, and which boxes of which Hugging Face tensors it is
+// in files. All else follows by intersecting boxes; there is no resharding code.
 #pragma once
 
 #include <cstdint>
@@ -9,40 +9,27 @@
 #include <vector>
 
 #include "cuda/core/tensor.h"
+#include "parallel/mesh/axis.h"
+#include "parallel/placement/box.h"
 
 namespace trireme {
-
-enum class Axis { kDp, kPp, kCp, kTp, kEp };
-
-// A rectangle of a global tensor: indices [begin, begin + size) in every dim.
-struct Box {
-  Shape begin;
-  Shape size;
-
-  std::int64_t elements() const { return size.elements(); }
-  bool operator==(const Box&) const = default;
-};
-Box whole(const Shape& shape);
-Box intersect(const Box& a, const Box& b);  // of size 0 where they do not meet
 
 // Axis `axis` cuts dim `dim` into equal or, where it does not divide, first-larger parts.
 struct Cut {
   int dim = 0;
   Axis axis = Axis::kTp;
 };
-// Part `index` of `parts` of a tensor cut in `dim`: sizes differ by at most one, the larger first.
-Box part_of(const Shape& shape, int dim, std::int64_t parts, std::int64_t index);
 
-// A rectangle of the parameter as it lies in a Hugging Face tensor. Both sides are seen as matrices: ours by ParamSpec::matrix(),
-// theirs by its own dims, [1, n] if it has one.
+// A rectangle of the parameter as it lies in a Hugging Face tensor. Both sides are seen as matrices: ours by
+// ParamSpec::matrix(), theirs by its own dims, [1, n] if it has one.
 struct FileBox {
-  std::string tensor;              // "model.layers.0.self_attn.k_proj.weight"
-  Shape tensor_shape;              // the whole of theirs
-  std::int64_t row = 0;            // of ours: rows [row, row + rows), all columns
+  std::string tensor;    // "model.layers.0.self_attn.k_proj.weight"
+  Shape tensor_shape;    // the whole of theirs
+  std::int64_t row = 0;  // of ours: rows [row, row + rows), all columns
   std::int64_t rows = 0;
-  std::int64_t at_row = 0;         // where element (row, 0) lies in theirs
+  std::int64_t at_row = 0;  // where element (row, 0) lies in theirs
   std::int64_t at_column = 0;
-  bool transposed = false;         // theirs holds our rows as columns (GPT-2's Conv1D)
+  bool transposed = false;  // theirs holds our rows as columns (GPT-2's Conv1D)
 };
 
 struct Init {
@@ -57,11 +44,15 @@ struct ParamSpec {
   DType dtype = DType::kF32;
   std::vector<Cut> cuts{};
   Init init{};
-  bool decayed = false;       // weight decay applies
-  std::string tied_to{};        // not empty: shares the values of the parameter of that name, which owns norms and files
+  bool decayed = false;   // weight decay applies
+  std::string tied_to{};  // not empty: shares the values of the parameter of that name, which owns norms and files
   std::vector<FileBox> files{};
 
   Shape matrix() const;  // [rows, columns]; a vector (row_dims = 0) is [1, n]
 };
+
+// The box of `spec` that the rank at `places` holds. Cuts apply in turn, a later one to what the earlier left, so that
+// two may cut one dim (tensor parallelism, then ZeRO).
+Box local_box(const ParamSpec& spec, const AxisPlaces& places);
 
 }  // namespace trireme

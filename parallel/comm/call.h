@@ -1,0 +1,54 @@
+// What every rank of a communicator must agree on when they meet, as plain bytes: it lies in shared memory, travels
+// ahead of a message, and is what an error prints.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cuda/core/tensor.h"
+#include "parallel/comm/communicator.h"
+
+namespace trireme {
+
+enum class Op : std::int32_t {
+  kNone,
+  kAllReduce,
+  kReduceScatter,
+  kAllGather,
+  kBroadcast,
+  kAllToAll,
+  kExchange,
+  kGatherToAll,
+};
+const char* name_of(Op op);  // "all_reduce"
+
+struct Call {
+  static constexpr std::size_t kTensorBytes = 88;  // longer names keep their end, which tells them apart
+
+  Op op = Op::kNone;
+  std::int32_t detail = 0;  // the root of a broadcast; the Reduction of an all_reduce
+  std::int32_t dtype = 0;
+  std::int32_t reserved = 0;
+  std::int64_t step = -1;
+  std::uint64_t bytes = 0;  // of the tensor each rank brings; 0 where ranks may bring different ones
+  char tensor[kTensorBytes] = {};
+
+  bool operator==(const Call&) const = default;
+};
+static_assert(sizeof(Call) == 120);
+
+Call make_call(Op op, const CallFor& what, DType dtype, std::uint64_t bytes, std::int32_t detail = 0);
+
+// all_reduce of "layers.3.mlp.up.weight" (fp32, 4096 bytes) in step 12
+std::string to_string(const Call& call);
+
+// CHECKs the shapes and dtypes that one rank can judge alone.
+void check_all_reduce(const Tensor& x, Reduction reduction);
+void check_reduce_scatter(const Tensor& to, const Tensor& from, int size);
+void check_gather(const Tensor& to, const Tensor& from, int size);  // to is size times from
+void check_all_to_all(const Tensor& to, const Tensor& from, int size);
+void check_peers(std::span<const Transfer> transfers, int size);
+
+}  // namespace trireme

@@ -1,0 +1,174 @@
+#include "parallel/data/gradient_buckets.h"
+
+#include <chrono>
+
+#include "parallel/data/bucket_plan.h"
+
+namespace trireme {
+namespace {
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::vector<Shape> shapes_of(std::span<const ParamSpec> specs) {
+  std::vector<Shape> shapes;
+  for (const ParamSpec& spec : specs) shapes.push_back(spec.shape);
+  return shapes;
+}
+
+}  // namespace
+
+struct GradientBuckets::State {
+  struct Bucket {
+    std::string label;          // what its call is for
+    std::size_t to_come = 0;    // parameters that are not ready yet
+    Event complete;             // on the compute stream: checked, and summed over groups
+    Event reduced;              // on the communication stream
+    std::int64_t began_ns = 0;  // touched by tasks of the communication stream only
+  };
+
+  Context& context;
+  Communicator& dp;
+  Stream communication;
+  Trace::Track track;
+  Options options;
+  BucketPlan plan;
+  std::vector<Bucket> buckets;
+  std::vector<bool> is_ready;
+  std::size_t reduced_buckets = 0;
+  bool in_step = false;
+  std::int64_t step = -1;
+  Event flags_gathered;
+  ArenaTensor values;                          // [groups, plan.elements]
+  ArenaTensor own_flags;                       // [specs] i32
+  ArenaTensor all_flags;                       // [dp, specs] i32
+  std::vector<std::vector<Tensor>> gradients;  // [group][spec]
+
+  State(Context& c, Communicator& d, Stream s, Options o) : context(c), dp(d), communication(s), options(o) {}
+
+  Tensor elements(int group, std::int64_t begin, std::int64_t end) const {
+    return values->flat(group * plan.elements + begin, group * plan.elements + end);
+  }
+  void reduce(std::size_t index);
+};
+
+GradientBuckets::GradientBuckets(Context& context, std::span<const ParamSpec> specs, Communicator& dp,
+                                 Stream communication, Trace* trace, Options options)
+    : state_(std::make_unique<State>(context, dp, communication, options)) {
+  CHECK(!specs.empty(), "no parameters");
+  CHECK(options.groups >= 1 && (options.groups & (options.groups - 1)) == 0, "groups = ", options.groups);
+  State& state = *state_;
+  if (trace != nullptr) state.track = trace->track("communication");
+  state.plan = plan_buckets(shapes_of(specs), options.bucket_bytes);
+  const auto count = static_cast<std::int64_t>(specs.size());
+  state.values = context.arena->allocate({options.groups, state.plan.elements}, DType::kF32, "gradients");
+  state.own_flags = context.arena->allocate({count}, DType::kI32, "gradients");
+  state.all_flags = context.arena->allocate({dp.size(), count}, DType::kI32, "gradients");
+
+  state.gradients.resize(static_cast<std::size_t>(options.groups));
+  for (int group = 0; group < options.groups; ++group)
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const std::int64_t begin = state.plan.offset[i];
+      const Tensor flat = state.elements(group, begin, begin + specs[i].shape.elements());
+      state.gradients[static_cast<std::size_t>(group)].push_back(flat.view(specs[i].shape));
+    }
+
+  for (std::size_t i = 0; i < state.plan.buckets.size(); ++i) {
+    const BucketPlan::Bucket& planned = state.plan.buckets[i];
+    State::Bucket bucket;
+    bucket.label = "gradients " + std::to_string(i) + ": " + specs[planned.first].name;
+    if (planned.last - planned.first > 1) bucket.label += " to " + specs[planned.last - 1].name;
+    bucket.complete = context.device->create_event();
+    bucket.reduced = context.device->create_event();
+    state.buckets.push_back(std::move(bucket));
+  }
+  state.flags_gathered = context.device->create_event();
+}
+
+GradientBuckets::~GradientBuckets() {
+  Device& device = *state_->context.device;
+  try {
+    device.synchronize(state_->communication);  // its tasks use what goes now
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): whoever waited has thrown it already, or will
+  }
+  for (const State::Bucket& bucket : state_->buckets) {
+    device.destroy_event(bucket.complete);
+    device.destroy_event(bucket.reduced);
+  }
+  device.destroy_event(state_->flags_gathered);
+}
+
+int GradientBuckets::groups() const { return state_->options.groups; }
+
+Tensor GradientBuckets::gradient(std::size_t index, int group) const {
+  return state_->gradients.at(static_cast<std::size_t>(group)).at(index);
+}
+
+void GradientBuckets::begin_step(std::int64_t step) {
+  State& state = *state_;
+  CHECK(!state.in_step, "step ", step, " begins before step ", state.step, " is finished");
+  state.in_step = true;
+  state.step = step;
+  state.reduced_buckets = 0;
+  state.is_ready.assign(state.plan.offset.size(), false);
+  for (std::size_t i = 0; i < state.buckets.size(); ++i)
+    state.buckets[i].to_come = state.plan.buckets[i].last - state.plan.buckets[i].first;
+  state.context.ops->fill(state.context.compute, state.values, 0);
+}
+
+void GradientBuckets::ready(std::size_t index) {
+  State& state = *state_;
+  CHECK(state.in_step, "parameter ", index, " is ready outside of a step");
+  CHECK(!state.is_ready.at(index), "parameter ", index, " is ready twice in step ", state.step);
+  state.is_ready[index] = true;
+  const std::size_t bucket = state.plan.bucket_of[index];
+  if (--state.buckets[bucket].to_come == 0) state.reduce(bucket);
+}
+
+void GradientBuckets::State::reduce(std::size_t index) {
+  Bucket& bucket = buckets[index];
+  const BucketPlan::Bucket& planned = plan.buckets[index];
+  const Kernels& ops = *context.ops;
+  Device& device = *context.device;
+
+  std::vector<Tensor> by_group;
+  for (int group = 0; group < options.groups; ++group) by_group.push_back(elements(group, planned.begin, planned.end));
+  if (options.groups > 1) ops.sum_tree(context.compute, by_group[0], by_group);
+  ops.find_nonfinite(context.compute,
+                     own_flags->rows(static_cast<std::int64_t>(planned.first), static_cast<std::int64_t>(planned.last)),
+                     Tensors(gradients[0]).subspan(planned.first, planned.last - planned.first));
+
+  device.record(context.compute, bucket.complete);
+  device.wait(communication, bucket.complete);
+  device.run(communication, [&bucket] { bucket.began_ns = now_ns(); });
+  dp.all_reduce(communication, by_group[0], Reduction::kSum, {step, bucket.label});
+  device.run(communication,
+             [&bucket, on = track, of = step] { on.add("reduce " + bucket.label, of, bucket.began_ns, now_ns()); });
+  device.record(communication, bucket.reduced);
+  ++reduced_buckets;
+}
+
+void GradientBuckets::finish() {
+  State& state = *state_;
+  CHECK(state.in_step, "finish outside of a step");
+  for (std::size_t i = 0; i < state.is_ready.size(); ++i)
+    CHECK(state.is_ready[i], "step ", state.step, " finishes, but parameter ", i, " of ",
+          state.buckets[state.plan.bucket_of[i]].label, " was never ready");
+  CHECK(state.reduced_buckets == state.buckets.size(), state.reduced_buckets, " buckets of ", state.buckets.size());
+  state.in_step = false;
+
+  // The flags of the last bucket come before its `complete`, which the communication stream has waited for.
+  Device& device = *state.context.device;
+  state.dp.all_gather(state.communication, state.all_flags, state.own_flags, {state.step, "non-finite flags"});
+  device.record(state.communication, state.flags_gathered);
+  for (const State::Bucket& bucket : state.buckets) device.wait(state.context.compute, bucket.reduced);
+  device.wait(state.context.compute, state.flags_gathered);
+}
+
+Tensors GradientBuckets::reduced() const { return state_->gradients[0]; }
+Tensor GradientBuckets::own_nonfinite() const { return state_->own_flags; }
+Tensor GradientBuckets::all_nonfinite() const { return state_->all_flags; }
+
+}  // namespace trireme

@@ -1,0 +1,123 @@
+#include "parallel/placement/box.h"
+
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "parallel/placement/param_spec.h"
+
+namespace trireme {
+namespace {
+
+Shape any_shape(int dims, std::int64_t most) {
+  Shape shape;
+  for (int dim = 0; dim < dims; ++dim) shape.append(*rc::gen::inRange<std::int64_t>(0, most + 1));
+  return shape;
+}
+
+Box any_box(const Shape& shape) {
+  Box box;
+  for (int dim = 0; dim < shape.dims(); ++dim) {
+    const auto begin = *rc::gen::inRange<std::int64_t>(0, shape[dim] + 1);
+    box.begin.append(begin);
+    box.size.append(*rc::gen::inRange<std::int64_t>(0, shape[dim] - begin + 1));
+  }
+  return box;
+}
+
+// Written apart from the code under test: element by element.
+bool holds(const Shape& shape, const Box& box, std::int64_t element) {
+  for (int dim = shape.dims() - 1; dim >= 0; --dim) {
+    const std::int64_t index = element % shape[dim];
+    element /= shape[dim];
+    if (index < box.begin[dim] || index >= box.begin[dim] + box.size[dim]) return false;
+  }
+  return true;
+}
+
+RC_GTEST_PROP(Box, PartsCoverEachElementOnceAndDifferByAtMostOneRow, ()) {
+  const Shape shape = any_shape(3, 7);
+  const int dim = *rc::gen::inRange(0, 3);
+  const auto parts = *rc::gen::inRange<std::int64_t>(1, 10);
+  std::vector<int> covered(static_cast<std::size_t>(shape.elements()));
+  std::int64_t previous = shape[dim] + 1;
+  for (std::int64_t index = 0; index < parts; ++index) {
+    const Box part = part_of(shape, dim, parts, index);
+    RC_ASSERT(part.size[dim] <= previous);
+    RC_ASSERT(part.size[dim] - shape[dim] / parts <= 1);
+    previous = part.size[dim];
+    for (std::int64_t e = 0; e < shape.elements(); ++e) covered[static_cast<std::size_t>(e)] += holds(shape, part, e);
+  }
+  for (int times : covered) RC_ASSERT(times == 1);
+}
+
+RC_GTEST_PROP(Box, AnIntersectionHoldsWhatBothHold, ()) {
+  const Shape shape = any_shape(3, 5);
+  const Box a = any_box(shape);
+  const Box b = any_box(shape);
+  const Box both = intersect(a, b);
+  RC_ASSERT(both.size == intersect(b, a).size);
+  for (std::int64_t e = 0; e < shape.elements(); ++e)
+    RC_ASSERT(holds(shape, both, e) == (holds(shape, a, e) && holds(shape, b, e)));
+}
+
+RC_GTEST_PROP(Box, RunsAreTheBoxInGlobalOrderAndAsLongAsTheyCanBe, ()) {
+  const Shape shape = any_shape(*rc::gen::inRange(0, 5), 4);
+  const Box box = any_box(shape);
+  std::int64_t local = 0;
+  std::int64_t end = -1;
+  std::vector<std::int64_t> visited;
+  for_each_run(shape, box, [&](BoxRun run) {
+    RC_ASSERT(run.local == local);
+    RC_ASSERT(run.count > 0);
+    RC_ASSERT(run.global > end);  // neither overlapping nor touching the one before
+    local += run.count;
+    end = run.global + run.count;
+    for (std::int64_t i = 0; i < run.count; ++i) visited.push_back(run.global + i);
+  });
+  std::vector<std::int64_t> expected;
+  for (std::int64_t e = 0; e < shape.elements(); ++e)
+    if (holds(shape, box, e)) expected.push_back(e);
+  RC_ASSERT(visited == expected);
+}
+
+RC_GTEST_PROP(Box, TwoCutsOfOneDimCoverEachElementOnce, ()) {
+  ParamSpec spec;
+  spec.name = "cut twice";
+  spec.shape = any_shape(3, 9);
+  spec.cuts = {{1, Axis::kTp}, {1, Axis::kDp}, {0, Axis::kEp}};
+  AxisPlaces places;
+  for (Axis axis : {Axis::kTp, Axis::kDp, Axis::kEp}) places[axis].parts = *rc::gen::inRange<std::int64_t>(1, 5);
+  std::vector<int> covered(static_cast<std::size_t>(spec.shape.elements()));
+  for (auto& tp = places[Axis::kTp].index; tp < places[Axis::kTp].parts; ++tp)
+    for (auto& dp = places[Axis::kDp].index = 0; dp < places[Axis::kDp].parts; ++dp)
+      for (auto& ep = places[Axis::kEp].index = 0; ep < places[Axis::kEp].parts; ++ep)
+        for_each_run(spec.shape, local_box(spec, places), [&](BoxRun run) {
+          for (std::int64_t i = 0; i < run.count; ++i) ++covered[static_cast<std::size_t>(run.global + i)];
+        });
+  for (int times : covered) RC_ASSERT(times == 1);
+}
+
+TEST(Box, UnevenPartsGiveTheLargerFirst) {
+  EXPECT_EQ(part_of({7, 2}, 0, 3, 0), (Box{{0, 0}, {3, 2}}));
+  EXPECT_EQ(part_of({7, 2}, 0, 3, 1), (Box{{3, 0}, {2, 2}}));
+  EXPECT_EQ(part_of({7, 2}, 0, 3, 2), (Box{{5, 0}, {2, 2}}));
+  EXPECT_EQ(part_of({1, 2}, 0, 3, 2), (Box{{1, 0}, {0, 2}}));
+}
+
+TEST(Box, AProductThatOverflowsIsNoNumber) {
+  const std::int64_t large = std::int64_t{1} << 40;
+  EXPECT_EQ(checked_elements({large, large}), std::nullopt);
+  EXPECT_EQ(checked_elements({large, large, 0}), 0);
+  EXPECT_EQ(checked_elements({large, 1 << 20}), std::int64_t{1} << 60);
+  EXPECT_DEATH(whole({large, large}), "do not fit in 64 bits");
+}
+
+TEST(Box, ARunThatLeavesItsTensorIsABug) {
+  EXPECT_DEATH(for_each_run({2, 3}, {{1, 0}, {2, 3}}, [](BoxRun) {}), "leaves its tensor");
+}
+
+}  // namespace
+}  // namespace trireme
