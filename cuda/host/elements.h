@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda/core/tensor.h"
+#include "cuda/host/host_stream.h"
 #include "monitoring/check.h"
 
 namespace trireme::host {
@@ -52,6 +53,19 @@ inline void check_operand(const char* op, const char* operand, const Tensor& ten
 inline int threads_for(int threads, std::int64_t elements) {
   constexpr std::int64_t kElementsPerThread = 8192;
   return static_cast<int>(std::clamp<std::int64_t>(elements / kElementsPerThread, 1, threads));
+}
+
+// Elements [begin, end) of `from` to `to`, both floating, rounded to nearest even. In the caller's thread;
+// whole_tensor.cc.
+void convert(const Tensor& to, const Tensor& from, std::int64_t begin, std::int64_t end);
+
+// body(begin, end) over ranges of columns that begin on multiples of 64 (a cache line of bf16 or two).
+template <class Body>
+void parallel_columns(int threads, std::int64_t columns, const Body& body) {
+  constexpr std::int64_t kColumns = 64;
+  parallel_for(threads, (columns + kColumns - 1) / kColumns, [&](std::int64_t begin, std::int64_t end) {
+    body(begin * kColumns, std::min(end * kColumns, columns));
+  });
 }
 
 }  // namespace trireme::host

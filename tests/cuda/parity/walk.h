@@ -31,11 +31,9 @@ Case make_case(const char* op, Op Kernels::*entry, void (*run)(Trial&)) {
 Cases linear_cases();
 Cases embedding_cases();
 Cases norm_cases();
-Cases rope_cases();
-Cases pointwise_cases();
-Cases dropout_cases();
+Cases pointwise_cases();  // rope too
+Cases random_cases();     // dropout, initial weights
 Cases whole_tensor_cases();
-Cases init_cases();
 Cases optimizer_cases();
 
 Cases all_cases();                              // in the order of the table

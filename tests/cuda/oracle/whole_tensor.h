@@ -1,0 +1,88 @@
+// Oracles of the ops on whole tensors and of the optimizer. fp32 values that the contract fixes to the bit (sum_tree)
+// are rounded after each addition.
+#pragma once
+
+#include "tests/cuda/oracle/result.h"
+
+namespace trireme::oracle {
+
+// (p0 + p1) + (p2 + p3) ..., level by level, an odd one out carried up; each sum rounded to fp32.
+inline Values sum_tree(std::vector<Values> level) {
+  while (level.size() > 1) {
+    std::vector<Values> next;
+    for (std::size_t i = 0; i < level.size(); i += 2) {
+      Values pair = level[i];
+      if (i + 1 < level.size())
+        for (std::size_t at = 0; at < pair.size(); ++at) pair[at] = round_to(kF32, pair[at] + level[i + 1][at]);
+      next.push_back(std::move(pair));
+    }
+    level = std::move(next);
+  }
+  return level[0];
+}
+
+inline Result add_sum(double before, const Values& x) {
+  Result total(1);
+  total.add(0, before);
+  for (double one : x) total.add(0, one);
+  return total;
+}
+
+// Sums of squares over blocks of 1024 elements of each tensor.
+inline Result square_sums(const std::vector<Values>& tensors) {
+  Result sums;
+  for (const Values& x : tensors)
+    for (std::size_t at = 0; at < x.size(); ++at) {
+      if (at % 1024 == 0) {
+        sums.value.push_back(0);
+        sums.terms.push_back(0);
+      }
+      sums.add(sums.value.size() - 1, x[at] * x[at]);
+    }
+  return sums;
+}
+
+struct Decision {
+  Result norm, clip;
+  double skip, applied;
+};
+inline Decision decide_step(const Values& sums, const Values& flags, double limit, double applied) {
+  double squares = 0;
+  for (double one : sums) squares += one;
+  Decision decision{Result(1), Result(1), 0, applied};
+  decision.norm.add(0, std::sqrt(squares));
+  const double norm = decision.norm.value[0];
+  decision.clip.add(0, norm > limit && limit > 0 ? limit / norm : 1);
+  decision.skip = !std::isfinite(round_to(kF32, norm));
+  for (double flag : flags)
+    if (flag != 0) decision.skip = 1;
+  decision.applied += 1 - decision.skip;
+  return decision;
+}
+
+struct AdamWSettings {
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+};
+struct AdamWUpdate {
+  Result master, m, v;
+};
+inline AdamWUpdate adamw(const Values& master, const Values& m, const Values& v, const Values& gradient,
+                         const AdamWSettings& s, double clip, double updates) {
+  AdamWUpdate out{Result(master.size()), Result(master.size()), Result(master.size())};
+  for (std::size_t i = 0; i < master.size(); ++i) {
+    const double g = clip * gradient[i];
+    out.m.add(i, s.beta1 * m[i]);
+    out.m.add(i, (1 - s.beta1) * g);
+    out.v.add(i, s.beta2 * v[i]);
+    out.v.add(i, (1 - s.beta2) * g * g);
+    const double root = std::sqrt(out.v.value[i] / (1 - std::pow(s.beta2, updates))) + s.epsilon;
+    const double correction = 1 - std::pow(s.beta1, updates);
+    out.master.add(i, master[i]);
+    out.master.add(i, -s.learning_rate * out.m.value[i] / correction / root,
+                   s.learning_rate * out.m.terms[i] / correction / root);
+    out.master.add(i, -s.learning_rate * s.weight_decay * master[i]);
+  }
+  return out;
+}
+
+}  // namespace trireme::oracle

@@ -1,0 +1,143 @@
+#include <limits>
+
+#include "tests/cuda/oracle/whole_tensor.h"
+#include "tests/cuda/parity/walk.h"
+
+namespace trireme::parity {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kSizes[] = {5, 1024, 1025, 0, 40000, 1, 3000};
+
+struct Operands {
+  std::vector<Tensor> tensors;
+  std::vector<oracle::Values> values;
+};
+Operands several(Trial& trial, double deviation, bool positive = false) {
+  Operands all;
+  for (std::int64_t n : kSizes) {
+    Operand one = trial.normal({n}, DType::kF32, deviation);
+    if (positive) {
+      for (double& value : one.values) value = std::abs(value);
+      one = trial.same_as(one);
+    }
+    all.tensors.push_back(one);
+    all.values.push_back(one.values);
+  }
+  return all;
+}
+
+// 1024 squares, added in any order.
+void square_sums(Trial& trial) {
+  const Operands x = several(trial, 3);
+  const oracle::Result want = oracle::square_sums(x.values);
+  const Operand sums = trial.poisoned({static_cast<std::int64_t>(want.value.size())}, DType::kF32);
+  trial.ops.square_sums(trial.stream, sums, x.tensors);
+  trial.describe("7 tensors");
+  trial.expect("sums", sums, want, 1024);
+}
+
+void find_nonfinite(Trial& trial) {
+  for (double bad : {kInfinity, -kInfinity, kNan, 0x1.fffffep127})
+    for (std::size_t where : {std::size_t{0}, std::size_t{4}, std::size_t{6}}) {
+      Operands x = several(trial, 3);
+      oracle::Values& values = x.values[where];
+      values[values.size() - 1] = bad;
+      x.tensors[where] = trial.given({kSizes[where]}, DType::kF32, values);
+      const Operand flags = trial.poisoned({std::size(kSizes)}, DType::kI32);
+      trial.ops.find_nonfinite(trial.stream, flags, x.tensors);
+      oracle::Values want(std::size(kSizes));
+      want[where] = !std::isfinite(bad);
+      trial.describe(std::to_string(bad) + " in tensor " + std::to_string(where));
+      trial.expect_exactly("flags", flags, want);
+      trial.forget();
+    }
+}
+
+// Positive terms: the tree of n is off by log2 n, or n - 1 in any order; the square root halves that.
+void decide_step(Trial& trial) {
+  struct Situation {
+    std::int64_t sums;
+    double scale, limit;
+    bool flagged;
+  };
+  const Situation situations[] = {{1, 1, 0, false},     {7, 1, 1, false},         {1000, 1, 1, false},
+                                  {33, 1e-9, 1, false}, {9, kInfinity, 1, false}, {9, kNan, 1, false},
+                                  {9, 1, 1, true},      {0, 1, 1, false},         {9, 1, -1, false}};
+  for (const Situation& now : situations) {
+    Operand sums = trial.normal({now.sums}, DType::kF32);
+    for (double& value : sums.values) value = std::abs(value) * now.scale;
+    sums = trial.same_as(sums);
+    oracle::Values flagged(4);
+    flagged[2] = now.flagged;
+    const Operand flags = trial.given({4}, DType::kI32, flagged);
+    const StepControl control{trial.poisoned({1}, DType::kF32), trial.poisoned({1}, DType::kF32),
+                              trial.poisoned({1}, DType::kI32), trial.given({1}, DType::kI64, {41})};
+    trial.ops.decide_step(trial.stream, control, sums, flags, static_cast<float>(now.limit));
+    const oracle::Decision want = oracle::decide_step(sums.values, flagged, now.limit, 41);
+    trial.describe(std::to_string(now.sums) + " sums of " + std::to_string(now.scale) + ", limit " +
+                   std::to_string(now.limit));
+    const double c = static_cast<double>(now.sums) + 3;
+    trial.expect_exactly("skip", control.skip, {want.skip});
+    trial.expect_exactly("applied", control.applied, {want.applied});
+    trial.expect("norm", control.norm, want.norm, c);
+    trial.expect("clip", control.clip, want.clip, c);
+    trial.forget();
+  }
+}
+
+// m and v: two products of rounded factors and a sum, 4 roundings and one of clip g each. master: those, the rounded
+// corrections, square root (which halves v's), two divisions and three sums: below 16.
+void adamw(Trial& trial) {
+  for (DType dtype : kActivationTypes)
+    for (double updates : {1.0, 2.0, 1000.0})
+      for (bool skip : {false, true}) {
+        const Operands masters = several(trial, 1), m = several(trial, 0.1), v = several(trial, 0.1, true);
+        const Operands gradients = several(trial, 3);
+        std::vector<Tensor> parameters;
+        for (std::size_t i = 0; i < std::size(kSizes); ++i)
+          parameters.push_back(dtype == DType::kF32 ? masters.tensors[i]  // the same tensor
+                                                    : trial.poisoned({kSizes[i]}, dtype).tensor);
+        const AdamW settings{3e-2f, 0.9f, 0.95f, 1e-8f, 0.1f};
+        const float clip = 0.3f;
+        const StepControl control{{},
+                                  trial.given({1}, DType::kF32, {clip}),
+                                  trial.given({1}, DType::kI32, {double(skip)}),
+                                  trial.given({1}, DType::kI64, {updates})};
+        trial.ops.adamw(trial.stream, parameters, masters.tensors, m.tensors, v.tensors, gradients.tensors, control,
+                        settings);
+        for (std::size_t i = 0; i < std::size(kSizes); ++i) {
+          trial.describe(std::string("parameters ") + name_of(dtype) + ", update " + std::to_string(int(updates)) +
+                         (skip ? ", skipped" : "") + ", tensor " + std::to_string(i));
+          if (skip) {
+            trial.expect_exactly("master", masters.tensors[i], masters.values[i]);
+            trial.expect_exactly("m", m.tensors[i], m.values[i]);
+            trial.expect_exactly("v", v.tensors[i], v.values[i]);
+            continue;
+          }
+          const oracle::AdamWUpdate want = oracle::adamw(
+              masters.values[i], m.values[i], v.values[i], gradients.values[i],
+              {settings.learning_rate, settings.beta1, settings.beta2, settings.epsilon, settings.weight_decay}, clip,
+              updates);
+          trial.expect("master", masters.tensors[i], want.master, 16);
+          trial.expect("m", m.tensors[i], want.m, 6);
+          trial.expect("v", v.tensors[i], want.v, 6);
+          // To the bit: the parameter is the master that the op wrote, rounded.
+          oracle::Values rounded = trial.read(masters.tensors[i]);
+          for (double& value : rounded) value = oracle::round_to(format_of(dtype), value);
+          trial.expect_exactly("parameter", parameters[i], rounded);
+        }
+        trial.forget();
+      }
+}
+
+}  // namespace
+
+Cases optimizer_cases() {
+  return {make_case("square_sums", &Kernels::square_sums, square_sums),
+          make_case("find_nonfinite", &Kernels::find_nonfinite, find_nonfinite),
+          make_case("decide_step", &Kernels::decide_step, decide_step), make_case("adamw", &Kernels::adamw, adamw)};
+}
+
+}  // namespace trireme::parity
