@@ -31,6 +31,8 @@ inline Result gelu_backward(const Values& dy, const Values& x) {
   return dx;
 }
 
+// A sigmoid below the smallest normal fp32, 2^-126, may be flushed to 0: kFlushed 2^-24 of what it multiplies.
+inline constexpr double kFlushed = 0x1p-102;
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 // x [R, 2, F] -> [R, F]
@@ -39,7 +41,7 @@ inline Result swiglu_forward(const Values& x, std::size_t features) {
   for (std::size_t i = 0; i < y.value.size(); ++i) {
     const std::size_t at = i / features * 2 * features + i % features;
     const double gate = x[at], up = x[at + features], term = gate * sigmoid(gate) * up;
-    y.add(i, term, std::abs(term) * (1 + std::abs(gate)));
+    y.add(i, term, std::abs(gate * up) * (sigmoid(gate) * (1 + std::abs(gate)) + kFlushed));
   }
   return y;
 }
@@ -49,11 +51,10 @@ inline Result swiglu_backward(const Values& dy, const Values& x, std::size_t fea
   for (std::size_t i = 0; i < dy.size(); ++i) {
     const std::size_t at = i / features * 2 * features + i % features;
     const double gate = x[at], up = x[at + features], s = sigmoid(gate);
-    const double condition = 1 + std::abs(gate);
-    dx.add(at, dy[i] * up * s, std::abs(dy[i] * up) * s * condition);
-    // 1 - s has an absolute error of u.
-    dx.add(at, dy[i] * up * gate * s * sigmoid(-gate), std::abs(dy[i] * up * gate) * s * condition);
-    dx.add(at + features, dy[i] * gate * s, std::abs(dy[i] * gate) * s * condition);
+    const double error = s * (1 + std::abs(gate)) + kFlushed;  // of s, by its condition; absolute of 1 - s
+    dx.add(at, dy[i] * up * s, std::abs(dy[i] * up) * error);
+    dx.add(at, dy[i] * up * gate * s * sigmoid(-gate), std::abs(dy[i] * up * gate) * error);
+    dx.add(at + features, dy[i] * gate * s, std::abs(dy[i] * gate) * error);
   }
   return dx;
 }

@@ -69,17 +69,17 @@ struct AdamWUpdate {
 inline AdamWUpdate adamw(const Values& master, const Values& m, const Values& v, const Values& gradient,
                          const AdamWSettings& s, double clip, double updates) {
   AdamWUpdate out{Result(master.size()), Result(master.size()), Result(master.size())};
+  const double correction1 = 1 - std::pow(s.beta1, updates), correction2 = 1 - std::pow(s.beta2, updates);
   for (std::size_t i = 0; i < master.size(); ++i) {
     const double g = clip * gradient[i];
     out.m.add(i, s.beta1 * m[i]);
     out.m.add(i, (1 - s.beta1) * g);
     out.v.add(i, s.beta2 * v[i]);
     out.v.add(i, (1 - s.beta2) * g * g);
-    const double root = std::sqrt(out.v.value[i] / (1 - std::pow(s.beta2, updates))) + s.epsilon;
-    const double correction = 1 - std::pow(s.beta1, updates);
+    const double root = std::sqrt(out.v.value[i] / correction2) + s.epsilon;
     out.master.add(i, master[i]);
-    out.master.add(i, -s.learning_rate * out.m.value[i] / correction / root,
-                   s.learning_rate * out.m.terms[i] / correction / root);
+    out.master.add(i, -s.learning_rate * out.m.value[i] / correction1 / root,
+                   s.learning_rate * out.m.terms[i] / correction1 / root);
     out.master.add(i, -s.learning_rate * s.weight_decay * master[i]);
   }
   return out;
