@@ -1,5 +1,5 @@
 # One libFuzzer program for each tests/FLOOR/**/NAME_fuzz.cc, called NAME_fuzz and linked with its floor's library.
-# Its seeds are the files of the folder NAME_seeds beside it. Needs clang: the preset `fuzz`.
+# Its seeds are the files of NAME_seeds/ or corpus/NAME/ beside it. Needs clang: the preset `fuzz`.
 if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "libFuzzer comes with clang: configure with 'cmake --preset fuzz' (launch/setup --fuzz installs it)")
 endif()
