@@ -32,9 +32,8 @@ std::string join(const Parts&... parts) {
 }  // namespace trireme
 
 // CHECK(rows > 0, "rows = ", rows): everything after the condition is streamed into the message.
-#define CHECK(condition, ...)                                                               \
-  do {                                                                                      \
-    if (!(condition)) [[unlikely]]                                                          \
-      ::trireme::check_failed(__FILE__, __LINE__, #condition,                               \
-                              ::trireme::check_internal::join(__VA_ARGS__));                \
+#define CHECK(condition, ...)                                                                                \
+  do {                                                                                                       \
+    if (!(condition)) [[unlikely]]                                                                           \
+      ::trireme::check_failed(__FILE__, __LINE__, #condition, ::trireme::check_internal::join(__VA_ARGS__)); \
   } while (false)

@@ -1,0 +1,100 @@
+// Rules and dashboards name metrics in strings that no compiler sees. The table of monitoring/README.md is the list
+// that all of them, and the components, must agree with.
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "monitoring/metrics.h"
+#include "tests/monitoring/scratch.h"
+
+namespace trireme {
+namespace {
+
+const std::filesystem::path kFloor = std::filesystem::path(TRIREME_SOURCE_DIR) / "monitoring";
+
+std::map<std::string, MetricKind> documented() {
+  std::map<std::string, MetricKind> metrics;
+  const std::string text = contents(kFloor / "README.md");
+  const std::regex row(R"(\| `(trireme_[a-z_]+)` \| (counter|gauge|histogram) \|)");
+  for (std::sregex_iterator it(text.begin(), text.end(), row), end; it != end; ++it)
+    metrics[(*it)[1]] = (*it)[2] == "counter" ? MetricKind::kCounter
+                        : (*it)[2] == "gauge" ? MetricKind::kGauge
+                                              : MetricKind::kHistogram;
+  return metrics;
+}
+
+// Every series name in a query.
+std::set<std::string> series(const std::string& text) {
+  std::set<std::string> names;
+  const std::regex name("trireme_[a-z_]+");
+  for (std::sregex_iterator it(text.begin(), text.end(), name), end; it != end; ++it) names.insert(it->str());
+  return names;
+}
+
+// The metric that a series belongs to: a histogram has three.
+std::string metric_of(const std::string& name, const std::map<std::string, MetricKind>& metrics) {
+  for (const char* suffix : {"_bucket", "_count", "_sum"}) {
+    if (!name.ends_with(suffix)) continue;
+    const std::string stem = name.substr(0, name.size() - std::string(suffix).size());
+    if (metrics.contains(stem) && metrics.at(stem) == MetricKind::kHistogram) return stem;
+  }
+  return metrics.contains(name) && metrics.at(name) != MetricKind::kHistogram ? name : "";
+}
+
+std::string queries_of_dashboard() {
+  std::string queries;
+  const auto dashboard = nlohmann::json::parse(contents(kFloor / "grafana" / "dashboards" / "trireme.json"));
+  for (const auto& panel : dashboard.at("panels"))
+    for (const auto& target : panel.at("targets")) queries += target.at("expr").get<std::string>() + "\n";
+  for (const auto& variable : dashboard.at("templating").at("list"))
+    queries += variable.at("definition").get<std::string>() + "\n";
+  return queries;
+}
+
+std::string queries_of_rules() {
+  std::string queries;
+  const std::string text = contents(kFloor / "prometheus" / "alerts.yml");
+  const std::regex line("expr: (.*)");
+  for (std::sregex_iterator it(text.begin(), text.end(), line), end; it != end; ++it) queries += it->str(1) + "\n";
+  return queries;
+}
+
+}  // namespace
+
+TEST(Dashboards, TheTableNamesMetricsThatTheRegistryTakes) {
+  const auto metrics = documented();
+  EXPECT_GE(metrics.size(), 13u);
+  for (const auto& [name, kind] : metrics) EXPECT_EQ(metric_name_problem(kind, name), "");
+}
+
+TEST(Dashboards, EveryQueryAsksForADocumentedMetric) {
+  const auto metrics = documented();
+  const auto asked = series(queries_of_dashboard() + queries_of_rules());
+  EXPECT_GE(asked.size(), 10u);
+  for (const std::string& name : asked) EXPECT_NE(metric_of(name, metrics), "") << name;
+}
+
+TEST(Dashboards, EveryDocumentedMetricIsOnTheDashboard) {
+  const auto metrics = documented();
+  std::set<std::string> shown;
+  for (const std::string& name : series(queries_of_dashboard())) shown.insert(metric_of(name, metrics));
+  for (const auto& [name, kind] : metrics) EXPECT_TRUE(shown.contains(name)) << name;
+}
+
+TEST(Dashboards, PanelsHaveIdsOfTheirOwnAndOneDatasource) {
+  const auto dashboard = nlohmann::json::parse(contents(kFloor / "grafana" / "dashboards" / "trireme.json"));
+  const std::string provisioned = contents(kFloor / "grafana" / "provisioning" / "datasources" / "prometheus.yml");
+  std::set<int> ids;
+  for (const auto& panel : dashboard.at("panels")) {
+    EXPECT_TRUE(ids.insert(panel.at("id").get<int>()).second) << panel.at("title");
+    const std::string uid = panel.at("datasource").at("uid").get<std::string>();
+    EXPECT_THAT(provisioned, ::testing::HasSubstr("uid: " + uid + "\n"));
+  }
+}
+
+}  // namespace trireme
