@@ -1,4 +1,4 @@
-// Replays the fuzzers' seeds. They are committed; when the format changes, run this test with TRIREME_WRITE_SEEDS=1.
+// Replays the fuzzers' seeds. They are committed; when the format changes, run Seeds.* with TRIREME_WRITE_SEEDS=1.
 #include <cstdlib>
 #include <filesystem>
 
@@ -11,7 +11,9 @@ namespace trireme {
 
 namespace {
 
-const std::filesystem::path kCorpus = std::filesystem::path(TRIREME_SOURCE_DIR) / "tests/dataloader/shard/corpus";
+const std::filesystem::path kHere = std::filesystem::path(TRIREME_SOURCE_DIR) / "tests/dataloader/shard";
+const std::filesystem::path kShardSeeds = kHere / "shard_seeds";
+const std::filesystem::path kManifestSeeds = kHere / "dataset_manifest_seeds";
 
 void write_seeds() {
   const TemporaryFolder folder;
@@ -20,19 +22,19 @@ void write_seeds() {
   write_split(folder.path(), "wide", counting_documents({5, 30}, 100'000), {.vocab_size = 100'000, .block_bytes = 64});
   for (const auto& file : std::filesystem::directory_iterator(folder.path())) {
     const bool is_shard = file.path().extension() == ".shard";
-    std::filesystem::copy_file(file.path(), kCorpus / (is_shard ? "shard" : "manifest") / file.path().filename(),
+    std::filesystem::copy_file(file.path(), (is_shard ? kShardSeeds : kManifestSeeds) / file.path().filename(),
                                std::filesystem::copy_options::overwrite_existing);
   }
-  write_bytes(kCorpus / "shard" / "empty", "");
-  write_bytes(kCorpus / "shard" / "header-only", read_bytes(folder.path() / "wide-00000.shard").substr(0, 64));
-  write_bytes(kCorpus / "manifest" / "empty", "");
-  write_bytes(kCorpus / "manifest" / "nested", "x\nsplits { shards { shards { splits {");
+  write_bytes(kShardSeeds / "empty", "");
+  write_bytes(kShardSeeds / "header-only", read_bytes(folder.path() / "wide-00000.shard").substr(0, 64));
+  write_bytes(kManifestSeeds / "empty", "");
+  write_bytes(kManifestSeeds / "nested", "x\nsplits { shards { shards { splits {");
 }
 
 template <class Exercise>
-int replay(const char* folder, const Exercise& exercise) {
+int replay(const std::filesystem::path& folder, const Exercise& exercise) {
   int seeds = 0;
-  for (const auto& seed : std::filesystem::directory_iterator(kCorpus / folder)) {
+  for (const auto& seed : std::filesystem::directory_iterator(folder)) {
     const std::string bytes = read_bytes(seed.path());
     exercise({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
     ++seeds;
@@ -42,10 +44,10 @@ int replay(const char* folder, const Exercise& exercise) {
 
 }  // namespace
 
-TEST(Corpus, EverySeedEndsInValuesOrInDamagedDataError) {
+TEST(Seeds, EverySeedEndsInValuesOrInDamagedDataError) {
   if (std::getenv("TRIREME_WRITE_SEEDS")) write_seeds();
-  EXPECT_GE(replay("shard", exercise_shard), 6);
-  EXPECT_GE(replay("manifest", exercise_manifest), 3);
+  EXPECT_GE(replay(kShardSeeds, exercise_shard), 6);
+  EXPECT_GE(replay(kManifestSeeds, exercise_manifest), 3);
 }
 
 }  // namespace trireme
