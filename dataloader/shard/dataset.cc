@@ -1,10 +1,13 @@
 #include "dataloader/shard/dataset.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include <fmt/format.h>
 
+#include "dataloader/shard/sha256.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
 
@@ -103,6 +106,21 @@ const TokenStream& Dataset::split(std::string_view name) const {
   }
   throw UserError(
       fmt::format("{}: there is no split '{}'; there is: {}.", folder_.string(), name, names.empty() ? "none" : names));
+}
+
+std::string Dataset::tokenizer_json() const {
+  const std::filesystem::path path = folder_ / manifest_.tokenizer_file;
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (!in)
+    throw UserError(
+        fmt::format("{}: cannot be read. Copy the folder whole, or run `trireme prepare` again.", path.string()));
+  if (const std::string digest = sha256_hex(bytes); digest != manifest_.tokenizer_sha256)
+    throw DamagedDataError(fmt::format(
+        "{}: its SHA-256 is {}, and the tokens beside it were made with {}. Restore the file, or run `trireme prepare` "
+        "again.",
+        path.string(), digest, manifest_.tokenizer_sha256));
+  return bytes;
 }
 
 }  // namespace trireme

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -57,6 +58,10 @@ class Dataset {
   bool has_split(std::string_view name) const;
   // Throws UserError, naming the splits that there are.
   const TokenStream& split(std::string_view name) const;
+
+  // The bytes of the folder's tokenizer.json, held against the manifest's SHA-256. Throws UserError when it is missing,
+  // DamagedDataError when it is another tokenizer than the one that made the tokens.
+  std::string tokenizer_json() const;
 
  private:
   std::filesystem::path folder_;

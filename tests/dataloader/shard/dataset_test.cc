@@ -228,6 +228,21 @@ TEST(Dataset, AMissingFolderManifestShardOrSplitIsTheUsersMistakeAndNamed) {
   EXPECT_THAT(message_of<UserError>([&] { Dataset dataset(folder.path()); }), HasSubstr("train-00000.shard"));
 }
 
+TEST(Dataset, TheTokenizerMustBeTheOneThatMadeTheTokens) {
+  const TemporaryFolder folder;
+  write_dataset(folder.path(), {{1, 2, 0}}, {{1, 0}}, small_options(300));
+  DatasetManifest manifest = read_manifest(folder.path());
+  // Of "abc", FIPS 180-2.
+  manifest.tokenizer_sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  write_manifest(folder.path(), manifest);
+  const Dataset dataset(folder.path());
+  EXPECT_THAT(message_of<UserError>([&] { dataset.tokenizer_json(); }), HasSubstr("tokenizer.json"));
+  write_bytes(folder.path() / "tokenizer.json", "abc");
+  EXPECT_EQ(dataset.tokenizer_json(), "abc");
+  write_bytes(folder.path() / "tokenizer.json", "abd");
+  EXPECT_THAT(message_of<DamagedDataError>([&] { dataset.tokenizer_json(); }), HasSubstr("tokenizer.json"));
+}
+
 TEST(Dataset, AShardOfAnotherDataSetIsRefused) {
   const TemporaryFolder folder, other;
   write_dataset(folder.path(), {{1, 2, 0}}, {{1, 0}}, small_options(300));
