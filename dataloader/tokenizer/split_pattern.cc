@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxPatternBytes = 16384;
 constexpr std::size_t kJitStackBytes = std::size_t{1} << 20;
+constexpr std::uint32_t kHeapKibibytes = 256 * 1024;  // for what overflows that
 
 // Unicode's White_Space, to stand inside a class. PCRE2 10.42's own \s also has U+180E.
 constexpr std::string_view kWhiteSpace =
@@ -153,6 +154,7 @@ struct SplitPattern::Scratch::State {
 
   State() {
     CHECK(match != nullptr && context != nullptr, "out of memory");
+    pcre2_set_heap_limit(context, kHeapKibibytes);
     if (stack != nullptr) pcre2_jit_stack_assign(context, nullptr, stack);  // without a JIT there is none
   }
   State(const State&) = delete;
