@@ -3,13 +3,6 @@
 
 namespace trireme::host {
 
-void attention_forward(Stream, Tensor, Tensor, Tensor, Tensor, Tensor, float, Dropout, RowIds) {
-  CHECK(false, "not written");
-}
-void attention_backward(Stream, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float, Dropout,
-                        RowIds) {
-  CHECK(false, "not written");
-}
 void cross_entropy_statistics(Stream, Tensor, Tensor, Tensor, CrossEntropy) { CHECK(false, "not written"); }
 void cross_entropy_merge(Stream, Tensor, Tensor) { CHECK(false, "not written"); }
 void cross_entropy_loss(Stream, Tensor, Tensor, Tensor, CrossEntropy) { CHECK(false, "not written"); }
