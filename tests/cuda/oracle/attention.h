@@ -1,5 +1,5 @@
-// Attention's oracles. Terms bound what fp32 can lose: the exponent s - lse is off by rounding of sum|scale q k| and of its own
-// size, and the relative error of p is the absolute error of its exponent.
+// Attention's oracles. Terms bound what fp32 can lose: the exponent s - lse is off by rounding of sum|scale q k| and of
+// its own size, and the relative error of p is the absolute error of its exponent.
 #pragma once
 
 #include "tests/cuda/oracle/philox.h"

@@ -1,5 +1,5 @@
+#include "cuda/core/philox.h"
 #include "tests/cuda/oracle/attention.h"
-
 #include "tests/cuda/parity/walk.h"
 
 namespace trireme::parity {
@@ -68,10 +68,10 @@ struct Inputs {
       drop.key = dropout.key;
       rows = trial.row_ids(size.rows, drop.sample, drop.offset);
     }
-    trial.describe(std::string(trireme::name_of(dtype)) + ", " + name_of(size.mask) + " R=" +
-                   std::to_string(size.rows) + " K=" + std::to_string(all_keys) + " H=" + std::to_string(size.heads) +
-                   "/" + std::to_string(size.kv_heads) + " D=" + std::to_string(size.head_size) +
-                   (with_dropout ? ", dropout" : ""));
+    trial.describe(std::string(trireme::name_of(dtype)) + ", " + name_of(size.mask) +
+                   " R=" + std::to_string(size.rows) + " K=" + std::to_string(all_keys) +
+                   " H=" + std::to_string(size.heads) + "/" + std::to_string(size.kv_heads) +
+                   " D=" + std::to_string(size.head_size) + (with_dropout ? ", dropout" : ""));
   }
 };
 

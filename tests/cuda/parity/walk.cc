@@ -6,8 +6,8 @@ namespace trireme::parity {
 
 Cases all_cases() {
   Cases all;
-  for (Cases (*list)() : {linear_cases, embedding_cases, norm_cases, pointwise_cases, random_cases, whole_tensor_cases,
-                          optimizer_cases}) {
+  for (Cases (*list)() : {linear_cases, attention_cases, embedding_cases, norm_cases, pointwise_cases, random_cases,
+                          whole_tensor_cases, optimizer_cases}) {
     const Cases some = list();
     all.insert(all.end(), some.begin(), some.end());
   }

@@ -29,6 +29,7 @@ Case make_case(const char* op, Op Kernels::*entry, void (*run)(Trial&)) {
 
 // A file each.
 Cases linear_cases();
+Cases attention_cases();
 Cases embedding_cases();
 Cases norm_cases();
 Cases pointwise_cases();  // rope too
