@@ -19,9 +19,13 @@ ArenaTensor Arena::allocate(const Shape& shape, DType dtype, const char* categor
   const std::size_t wanted = static_cast<std::size_t>(shape.elements()) * bytes_of(dtype);
   const std::size_t bytes = std::max(kAlignment, (wanted + kAlignment - 1) / kAlignment * kAlignment);
 
+  // The range at the end is as large as the plan was unlimited, so it is the last resort in either, whatever its size.
+  const auto preference = [&](auto range) {
+    return range->first + range->second == capacity_ ? kUnlimited : range->second;
+  };
   auto best = free_.end();
   for (auto range = free_.begin(); range != free_.end(); ++range)
-    if (range->second >= bytes && (best == free_.end() || range->second < best->second)) best = range;
+    if (range->second >= bytes && (best == free_.end() || preference(range) < preference(best))) best = range;
   CHECK(best != free_.end(), "the arena of ", capacity_, " bytes, ", in_use_, " of them in use, has no room for ", bytes,
         " bytes of ", category);
 

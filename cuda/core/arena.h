@@ -2,9 +2,10 @@
 // code asks the same arena for the same tensors in the same order, but nothing is computed. The arena's peak in that pass is
 // the size of the one block that the real run gets, and the real run, asking in the same order, lands at the same offsets.
 //
-// Placement is best fit over a sorted list of free ranges: a pure function of the sequence of requests. Not thread-safe: a
-// rank asks from one thread. A block is freed when its ArenaTensor goes; work already put on a stream may still use it, and
-// what is put on that same stream later comes after. Memory that two streams use must outlive the event between them.
+// Placement is best fit over a sorted list of free ranges, the one at the end last: a pure function of the sequence of
+// requests, whatever the capacity. Not thread-safe: a rank asks from one thread. A block is freed when its ArenaTensor
+// goes; work already put on a stream may still use it, and what is put on that same stream later comes after. Memory that
+// two streams use must outlive the event between them.
 #pragma once
 
 #include <cstddef>

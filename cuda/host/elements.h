@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "cuda/core/tensor.h"
-#include "cuda/host/host_stream.h"
 #include "monitoring/check.h"
 
 namespace trireme::host {
@@ -58,14 +57,5 @@ inline int threads_for(int threads, std::int64_t elements) {
 // Elements [begin, end) of `from` to `to`, both floating, rounded to nearest even. In the caller's thread;
 // whole_tensor.cc.
 void convert(const Tensor& to, const Tensor& from, std::int64_t begin, std::int64_t end);
-
-// body(begin, end) over ranges of columns that begin on multiples of 64 (a cache line of bf16 or two).
-template <class Body>
-void parallel_columns(int threads, std::int64_t columns, const Body& body) {
-  constexpr std::int64_t kColumns = 64;
-  parallel_for(threads, (columns + kColumns - 1) / kColumns, [&](std::int64_t begin, std::int64_t end) {
-    body(begin * kColumns, std::min(end * kColumns, columns));
-  });
-}
 
 }  // namespace trireme::host

@@ -1,5 +1,6 @@
 // A row is read twice or three times, the second time from cache: mean first, then the variance around it, because a
 // variance from sum(x^2) cancels.
+#include "cuda/host/columns.h"
 #include "cuda/host/host_stream.h"
 #include "cuda/host/ops.h"
 

@@ -1,3 +1,4 @@
+#include "cuda/host/columns.h"
 #include "cuda/host/host_stream.h"
 #include "cuda/host/ops.h"
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/host/elements.h"
+#include "cuda/host/host_stream.h"
 
 namespace trireme::host {
 
