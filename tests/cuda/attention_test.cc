@@ -14,15 +14,6 @@ using oracle::Values;
 using parity::Operand;
 using parity::Trial;
 
-TEST(HostAttention, AgreesWithTheOracle) {
-  const auto device = make_host_device({.threads = 2});
-  for (const parity::Case& one : parity::attention_cases()) {
-    const parity::Report report = parity::run_case(one, *device, host_kernels());
-    EXPECT_FALSE(report.empty());
-    EXPECT_TRUE(parity::all_agree(report)) << parity::to_string(report);
-  }
-}
-
 struct Outputs {
   Values o, lse, dq, dkv;
   bool operator==(const Outputs&) const = default;

@@ -9,15 +9,6 @@ namespace {
 using parity::Operand;
 using parity::Trial;
 
-TEST(HostLinear, AgreesWithTheOracle) {
-  const auto device = make_host_device({.threads = 2});
-  for (const parity::Case& one : parity::linear_cases()) {
-    const parity::Report report = parity::run_case(one, *device, host_kernels());
-    EXPECT_FALSE(report.empty());
-    EXPECT_TRUE(parity::all_agree(report)) << parity::to_string(report);
-  }
-}
-
 struct Linear {
   oracle::Values y, dx, dw, dbias;
   bool operator==(const Linear&) const = default;

@@ -7,7 +7,7 @@ namespace trireme::parity {
 Cases all_cases() {
   Cases all;
   for (Cases (*list)() : {linear_cases, attention_cases, embedding_cases, norm_cases, pointwise_cases, random_cases,
-                          whole_tensor_cases, optimizer_cases}) {
+                          cross_entropy_cases, whole_tensor_cases, optimizer_cases}) {
     const Cases some = list();
     all.insert(all.end(), some.begin(), some.end());
   }

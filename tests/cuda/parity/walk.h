@@ -34,6 +34,7 @@ Cases embedding_cases();
 Cases norm_cases();
 Cases pointwise_cases();  // rope too
 Cases random_cases();     // dropout, initial weights
+Cases cross_entropy_cases();
 Cases whole_tensor_cases();
 Cases optimizer_cases();
 
