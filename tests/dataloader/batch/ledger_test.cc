@@ -5,6 +5,7 @@
 
 #include "monitoring/error.h"
 #include "tests/dataloader/shard/folder.h"
+#include "tests/dataloader/shard/full_disk.h"
 
 namespace trireme {
 
@@ -80,6 +81,19 @@ TEST_F(LedgerTest, ALineThatIsNoLineIsNamed) {
     write_bytes(path_, std::string("{\"step\":0,\"begin\":0,\"end\":8}\n") + line + "\n");
     EXPECT_THAT(message_of<DamagedDataError>([&] { read_ledger(path_); }), HasSubstr("line 2")) << line;
   }
+}
+
+TEST_F(LedgerTest, OnAFullDiskNoHalfLineStays) {
+  fill(2);
+  const std::string before = read_bytes(path_);
+  {
+    Ledger ledger(path_);
+    const FullDisk full(before.size() + 10);
+    EXPECT_THAT(message_of<UserError>([&] { ledger.append({2, 16, 24}); }), HasSubstr("cannot append to the ledger"));
+  }
+  EXPECT_EQ(read_bytes(path_), before);
+  Ledger(path_).append({2, 16, 24});
+  EXPECT_EQ(read_ledger(path_).size(), 3u);
 }
 
 TEST_F(LedgerTest, AFolderThatIsNotThereIsTheUsersMistake) {

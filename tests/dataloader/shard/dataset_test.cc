@@ -10,6 +10,7 @@
 
 #include "monitoring/error.h"
 #include "tests/dataloader/shard/corpora.h"
+#include "tests/dataloader/shard/full_disk.h"
 
 namespace trireme {
 
@@ -79,6 +80,18 @@ TEST(ShardWriter, NamesTheFileWhenTheFolderCannotBeWritten) {
   const std::string message = message_of<UserError>([&] { writer.add_document(std::vector<std::uint32_t>{1, 0}); });
   EXPECT_THAT(message, HasSubstr("absent/train-00000.shard"));
   EXPECT_THAT(message, HasSubstr("No such file or directory"));
+}
+
+TEST(ShardWriter, NamesFileAndByteWhenTheDiskIsFullAndLeavesNothingHalfWritten) {
+  const TemporaryFolder folder;
+  std::string message;
+  {
+    const FullDisk full(1000);
+    ShardWriter writer(folder.path(), "train", {.vocab_size = 300, .block_bytes = 64});
+    message = message_of<UserError>([&] { writer.add_document(std::vector<std::uint32_t>(2000, 1)); });
+  }
+  EXPECT_THAT(message, HasSubstr("train-00000.shard.partial: cannot write at byte 1000"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 TEST(ShardWriter, WritesTheBytesThatTheFormatStates) {
