@@ -1,9 +1,12 @@
-// Ranks as processes under mpirun or srun. MPI does not progress by itself, so the device's communication thread owns
-// every MPI call: it runs what stands on the communication streams and polls all that is under way. Ranks of one host
-// reduce through a shared window in pieces of 1 to 4 MB; across hosts pieces travel by all-to-all and are summed in the
-// tree of communicator.h. MPI is initialised only under a launcher: without one, rank 0 of 1.
+// Ranks as processes under mpirun or srun. MPI does not progress by itself, so a call's work stands on a communication
+// stream, whose thread polls it, with naps, until it is done. Ranks of one host reduce through a shared window in
+// pieces of 1 MB; across hosts pieces of 4 MB travel as messages and are summed in the tree of communicator.h. MPI is
+// initialised only under a launcher: without one, rank 0 of 1.
+//
+// A PeerError here leaves MPI unusable: end the job with `abort`.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "parallel/comm/communicator.h"
@@ -13,10 +16,20 @@ namespace trireme {
 // True if this process was started by mpirun or srun with a PMI, judged by its environment.
 bool launched_by_mpi();
 
-// One a process. Initialises MPI when constructed under a launcher, finalises when it goes.
+struct MpiOptions {
+  // How long a rank waits for a peer before it reports who is missing. TRIREME_PEER_TIMEOUT_SECONDS overrides it.
+  std::chrono::milliseconds timeout = std::chrono::seconds(60);
+  enum class Path {
+    kBest,      // the shared window if all ranks are on one host, else messages
+    kMessages,  // as if every rank had a host of its own (tests)
+  } path = Path::kBest;
+};
+
+// One a process. Initialises MPI when constructed under a launcher; finalises when it goes, unless by an exception or
+// after a PeerError: finalising waits for all ranks, and they may be waiting for this one.
 class MpiWorld {
  public:
-  MpiWorld();
+  explicit MpiWorld(MpiOptions options = {});  // throws UserError if MPI cannot be used
   ~MpiWorld();
   MpiWorld(const MpiWorld&) = delete;
   MpiWorld& operator=(const MpiWorld&) = delete;
@@ -26,7 +39,7 @@ class MpiWorld {
   int ranks_on_this_host() const;
   int rank_on_this_host() const;
 
-  // The group of all ranks, with streams of `device`.
+  // The group of all ranks, with streams of `device`. Once.
   std::unique_ptr<Communicator> world(Device& device);
 
   // Ends all ranks at once with this exit code.

@@ -1,0 +1,138 @@
+#include "parallel/comm/host_board.h"
+
+#include <climits>
+#include <ctime>
+#include <new>
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "monitoring/error.h"
+
+namespace trireme {
+
+struct alignas(128) HostBoard::Seat {
+  std::atomic<std::uint64_t> entered{0};
+  std::atomic<std::uint64_t> passed{0};
+  std::atomic<bool> left{false};
+  Call calls[2];  // call k in place k % 2
+};
+
+struct alignas(128) HostBoard::Shared {
+  std::atomic<std::uint32_t> bell{0};  // changes when anything has
+  std::atomic<std::uint32_t> sleepers{0};
+};
+
+namespace {
+
+long futex(std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* timeout) {
+  static_assert(sizeof(word) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
+  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), op, value, timeout, nullptr, 0);
+}
+
+}  // namespace
+
+std::size_t HostBoard::bytes(int size) { return sizeof(Shared) + static_cast<std::size_t>(size) * sizeof(Seat); }
+
+void HostBoard::prepare(std::byte* memory, int size) {
+  new (memory) Shared;
+  for (int rank = 0; rank < size; ++rank)
+    new (memory + sizeof(Shared) + static_cast<std::size_t>(rank) * sizeof(Seat)) Seat;
+}
+
+HostBoard::HostBoard(std::byte* memory, int rank, int size, std::chrono::milliseconds timeout)
+    : shared_(reinterpret_cast<Shared*>(memory)), rank_(rank), size_(size), timeout_(timeout) {
+  CHECK(reinterpret_cast<std::uintptr_t>(memory) % alignof(Seat) == 0, "a board at an odd address");
+}
+
+HostBoard::~HostBoard() {
+  seat(rank_).left = true;
+  ring();
+}
+
+HostBoard::Seat& HostBoard::seat(int rank) const {
+  return reinterpret_cast<Seat*>(reinterpret_cast<std::byte*>(shared_) + sizeof(Shared))[rank];
+}
+
+const Call& HostBoard::call_of(int rank) const { return seat(rank).calls[seat(rank).entered.load() % 2]; }
+
+void HostBoard::ring() {
+  shared_->bell.fetch_add(1);
+  if (shared_->sleepers.load() > 0) futex(shared_->bell, FUTEX_WAKE, INT_MAX, nullptr);
+}
+
+void HostBoard::fail(const std::string& what) {
+  const std::uint64_t mine = seat(rank_).entered;
+  std::string text = what + ". ";
+  for (int rank = 0; rank < size_; ++rank) {
+    const std::uint64_t theirs = seat(rank).entered;
+    text += (rank ? "; rank " : "rank ") + std::to_string(rank);
+    if (theirs >= mine)
+      text += " is in " + to_string(seat(rank).calls[mine % 2]);
+    else if (seat(rank).left)
+      text += " left";
+    else
+      text += theirs == 0 ? " has made no call yet" : " has not come; its last call was " + to_string(call_of(rank));
+  }
+  throw PeerError(text);
+}
+
+void HostBoard::await(const std::function<bool()>& ready) {
+  constexpr int kLooks = 64;  // a peer that is nearly here costs no system call
+  for (int look = 0; look < kLooks; ++look)
+    if (ready()) return;
+  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  const timespec nap{0, 50'000'000};  // 50 ms; the bell ends it earlier
+  while (true) {
+    ++shared_->sleepers;
+    const std::uint32_t bell = shared_->bell;
+    const bool now = ready();
+    if (!now) futex(shared_->bell, FUTEX_WAIT, bell, &nap);
+    --shared_->sleepers;
+    if (now) return;
+    if (std::chrono::steady_clock::now() > deadline && !ready())
+      fail("rank " + std::to_string(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms");
+  }
+}
+
+void HostBoard::meet(const Call& call) {
+  Seat& mine = seat(rank_);
+  const std::uint64_t number = mine.entered + 1;
+  mine.calls[number % 2] = call;
+  mine.entered = number;
+  ring();
+  int checked = 0;
+  await([&] {
+    // In order of rank, so that all ranks report the same pair where several differ.
+    for (; checked < size_ && seat(checked).entered >= number; ++checked)
+      if (!(seat(checked).calls[number % 2] == call))
+        fail("ranks " + std::to_string(checked) + " and " + std::to_string(rank_) + " make different calls");
+    if (checked == size_) return true;
+    for (int rank = checked; rank < size_; ++rank) {
+      const Seat& other = seat(rank);
+      if (other.entered >= number && !(other.calls[number % 2] == call))
+        fail("ranks " + std::to_string(rank) + " and " + std::to_string(rank_) + " make different calls");
+      if (other.left && other.entered < number)
+        fail("rank " + std::to_string(rank_) + " waits for rank " + std::to_string(rank) + ", which left");
+    }
+    return false;
+  });
+}
+
+void HostBoard::barrier() {
+  Seat& mine = seat(rank_);
+  const std::uint64_t number = mine.passed + 1;
+  mine.passed = number;
+  ring();
+  int here = 0;
+  await([&] {
+    while (here < size_ && seat(here).passed >= number) ++here;
+    if (here == size_) return true;
+    if (seat(here).left && seat(here).passed < number)
+      fail("rank " + std::to_string(here) + " left within a call that rank " + std::to_string(rank_) + " is in");
+    return false;
+  });
+}
+
+}  // namespace trireme

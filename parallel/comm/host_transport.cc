@@ -1,0 +1,154 @@
+#include "parallel/comm/host_transport.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "parallel/comm/sums.h"
+
+namespace trireme {
+namespace {
+
+void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) {
+  if (bytes > 0 && to != from) std::memcpy(to, from, bytes);
+}
+
+}  // namespace
+
+HostTransport::HostTransport(std::unique_ptr<HostBoard> board, std::vector<std::byte*> parts)
+    : board_(std::move(board)), parts_(std::move(parts)) {
+  CHECK(static_cast<int>(parts_.size()) == board_->size(), parts_.size(), " parts of ", board_->size(), " ranks");
+}
+
+std::byte* HostTransport::part(int rank, std::size_t place) const {
+  return parts_[static_cast<std::size_t>(rank)] + place * kPieceBytes;
+}
+
+void HostTransport::all_reduce(const Call& call, const Tensor& x, Reduction reduction) {
+  board_->meet(call);
+  const int me = board_->rank();
+  const int size = board_->size();
+  const std::size_t width = bytes_of(x.dtype);
+  const std::size_t per_piece = kPieceBytes / width;
+  const auto count = static_cast<std::size_t>(x.elements());
+  const std::size_t pieces = (count + per_piece - 1) / per_piece;
+  if (size == 1) return;
+
+  const auto elements = [&](std::size_t piece) { return std::min(per_piece, count - piece * per_piece); };
+  const auto ours = [&](std::size_t piece) { return x.data + piece * kPieceBytes; };
+  // All but the slice that this rank reduces itself.
+  const auto put = [&](std::size_t piece) {
+    const Slice mine = slice_of(elements(piece), size, me);
+    std::byte* to = part(me, piece % kPlaces);
+    copy_bytes(to, ours(piece), mine.begin * width);
+    copy_bytes(to + mine.end * width, ours(piece) + mine.end * width, (elements(piece) - mine.end) * width);
+  };
+  std::vector<const std::byte*> sources(static_cast<std::size_t>(size));
+  const auto sum = [&](std::size_t piece) {
+    const Slice mine = slice_of(elements(piece), size, me);
+    const std::size_t at = mine.begin * width;
+    for (int rank = 0; rank < size; ++rank)
+      sources[static_cast<std::size_t>(rank)] = (rank == me ? ours(piece) : part(rank, piece % kPlaces)) + at;
+    reduce_tree(ours(piece) + at, sources, mine.count(), x.dtype, reduction);
+    copy_bytes(part(me, piece % kPlaces) + at, ours(piece) + at, mine.count() * width);
+  };
+  const auto take = [&](std::size_t piece) {
+    for (int rank = 0; rank < size; ++rank) {
+      const Slice theirs = slice_of(elements(piece), size, rank);
+      const std::size_t at = theirs.begin * width;
+      if (rank != me) copy_bytes(ours(piece) + at, part(rank, piece % kPlaces) + at, theirs.count() * width);
+    }
+  };
+
+  // One barrier a piece: before it the sum of this one and the next one's copy, after it this one's result. A place is
+  // written again two barriers after its sum, when all have taken it.
+  if (pieces == 0) return;
+  put(0);
+  board_->barrier();
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    sum(piece);
+    if (piece + 1 < pieces) put(piece + 1);
+    board_->barrier();
+    take(piece);
+  }
+}
+
+// put(0), barrier, take(0), put(1), barrier, ...: a place is written again after a barrier behind all that read it.
+void HostTransport::in_pieces(std::size_t row_bytes, std::size_t most, const std::function<void(const Piece&)>& put,
+                              const std::function<void(const Piece&)>& take) {
+  Piece piece{0, std::min(most, row_bytes), 0};
+  if (row_bytes > 0) put(piece);
+  while (piece.begin < row_bytes) {
+    board_->barrier();
+    take(piece);
+    piece.begin += piece.bytes;
+    piece.bytes = std::min(most, row_bytes - piece.begin);
+    piece.place ^= 1;
+    if (piece.bytes > 0) put(piece);
+  }
+}
+
+std::size_t HostTransport::share() const {
+  const std::size_t share = kPieceBytes / static_cast<std::size_t>(board_->size()) / 64 * 64;
+  CHECK(share > 0, board_->size(), " ranks on one host");
+  return share;
+}
+
+void HostTransport::put_rows(const Piece& piece, const Tensor& from) {
+  const auto size = static_cast<std::size_t>(board_->size());
+  const std::size_t row = from.bytes() / size;
+  for (std::size_t peer = 0; peer < size; ++peer)
+    copy_bytes(part(board_->rank(), piece.place) + peer * share(), from.data + peer * row + piece.begin, piece.bytes);
+}
+
+void HostTransport::reduce_scatter(const Call& call, const Tensor& to, const Tensor& from) {
+  board_->meet(call);
+  const auto me = static_cast<std::size_t>(board_->rank());
+  std::vector<const std::byte*> sources(parts_.size());
+  in_pieces(
+      to.bytes(), share(), [&](const Piece& piece) { put_rows(piece, from); },
+      [&](const Piece& piece) {
+        for (std::size_t rank = 0; rank < sources.size(); ++rank)
+          sources[rank] = part(static_cast<int>(rank), piece.place) + me * share();
+        reduce_tree(to.data + piece.begin, sources, piece.bytes / bytes_of(to.dtype), to.dtype, Reduction::kSum);
+      });
+}
+
+void HostTransport::all_gather(const Call& call, const Tensor& to, const Tensor& from) {
+  board_->meet(call);
+  in_pieces(
+      from.bytes(), kPieceBytes,
+      [&](const Piece& piece) { copy_bytes(part(board_->rank(), piece.place), from.data + piece.begin, piece.bytes); },
+      [&](const Piece& piece) {
+        for (std::size_t rank = 0; rank < parts_.size(); ++rank)
+          copy_bytes(to.data + rank * from.bytes() + piece.begin, part(static_cast<int>(rank), piece.place),
+                     piece.bytes);
+      });
+}
+
+void HostTransport::broadcast(const Call& call, const Tensor& x, int root) {
+  board_->meet(call);
+  const bool gives = board_->rank() == root;
+  in_pieces(
+      x.bytes(), kPieceBytes,
+      [&](const Piece& piece) {
+        if (gives) copy_bytes(part(root, piece.place), x.data + piece.begin, piece.bytes);
+      },
+      [&](const Piece& piece) {
+        if (!gives) copy_bytes(x.data + piece.begin, part(root, piece.place), piece.bytes);
+      });
+}
+
+void HostTransport::all_to_all(const Call& call, const Tensor& to, const Tensor& from) {
+  board_->meet(call);
+  const auto me = static_cast<std::size_t>(board_->rank());
+  const std::size_t row = from.bytes() / parts_.size();
+  in_pieces(
+      row, share(), [&](const Piece& piece) { put_rows(piece, from); },
+      [&](const Piece& piece) {
+        for (std::size_t rank = 0; rank < parts_.size(); ++rank)
+          copy_bytes(to.data + rank * row + piece.begin, part(static_cast<int>(rank), piece.place) + me * share(),
+                     piece.bytes);
+      });
+}
+
+}  // namespace trireme

@@ -1,0 +1,26 @@
+// The Communicator of processes: puts each call on its stream, and there hands it to the transport that reaches its
+// ranks.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "parallel/comm/mpi_messages.h"
+#include "parallel/comm/transport.h"
+
+namespace trireme {
+
+// The two ways to the ranks of one MPI communicator. `failed` is set when a call has thrown, after which MPI must not
+// be finalised: it would wait for the others.
+struct MpiPeers {
+  MpiMessages messages;
+  std::unique_ptr<Transport> transport;
+  std::atomic<bool> failed{false};
+
+  MpiPeers(MPI_Comm comm, std::chrono::milliseconds timeout) : messages(comm, timeout) {}
+};
+
+std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiPeers> peers, Device& device);
+
+}  // namespace trireme
