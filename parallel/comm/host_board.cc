@@ -1,5 +1,6 @@
 #include "parallel/comm/host_board.h"
 
+#include <algorithm>
 #include <climits>
 #include <ctime>
 #include <new>
@@ -102,21 +103,20 @@ void HostBoard::meet(const Call& call) {
   mine.calls[number % 2] = call;
   mine.entered = number;
   ring();
-  int checked = 0;
   await([&] {
-    // In order of rank, so that all ranks report the same pair where several differ.
-    for (; checked < size_ && seat(checked).entered >= number; ++checked)
-      if (!(seat(checked).calls[number % 2] == call))
-        fail("ranks " + std::to_string(checked) + " and " + std::to_string(rank_) + " make different calls");
-    if (checked == size_) return true;
-    for (int rank = checked; rank < size_; ++rank) {
+    bool all = true;
+    for (int rank = 0; rank < size_; ++rank) {
       const Seat& other = seat(rank);
-      if (other.entered >= number && !(other.calls[number % 2] == call))
-        fail("ranks " + std::to_string(rank) + " and " + std::to_string(rank_) + " make different calls");
-      if (other.left && other.entered < number)
-        fail("rank " + std::to_string(rank_) + " waits for rank " + std::to_string(rank) + ", which left");
+      const bool gone = other.left;  // read first: a rank may come and then leave
+      if (other.entered < number) {
+        if (gone) fail("rank " + std::to_string(rank_) + " waits for rank " + std::to_string(rank) + ", which left");
+        all = false;
+      } else if (!(other.calls[number % 2] == call)) {
+        fail("ranks " + std::to_string(std::min(rank, rank_)) + " and " + std::to_string(std::max(rank, rank_)) +
+             " make different calls");
+      }
     }
-    return false;
+    return all;
   });
 }
 
@@ -127,11 +127,15 @@ void HostBoard::barrier() {
   ring();
   int here = 0;
   await([&] {
-    while (here < size_ && seat(here).passed >= number) ++here;
-    if (here == size_) return true;
-    if (seat(here).left && seat(here).passed < number)
-      fail("rank " + std::to_string(here) + " left within a call that rank " + std::to_string(rank_) + " is in");
-    return false;
+    while (here < size_) {
+      const bool gone = seat(here).left;
+      if (seat(here).passed < number) {
+        if (!gone) return false;
+        fail("rank " + std::to_string(here) + " left within a call that rank " + std::to_string(rank_) + " is in");
+      }
+      ++here;
+    }
+    return true;
   });
 }
 

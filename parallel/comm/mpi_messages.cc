@@ -141,8 +141,9 @@ void MpiMessages::meet(const Call& call) {
             }
             checked[peer] = true;
             if (!(meeting->theirs[peer] == call))
-              throw PeerError("ranks " + std::to_string(peer) + " and " + std::to_string(rank_) +
-                              " make different calls. " + report());
+              throw PeerError("ranks " + std::to_string(std::min(static_cast<int>(peer), rank_)) + " and " +
+                              std::to_string(std::max(static_cast<int>(peer), rank_)) + " make different calls. " +
+                              report());
           }
           return all;
         },
