@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 namespace trireme {
 namespace {
 
@@ -95,6 +97,49 @@ void name_files(const config::Model& model, std::vector<ParamSpec>& specs) {
         model.family() == config::Model::gpt2 ? gpt2_files(model, spec, layer, part) : llama_files(spec, layer, part);
     CHECK(!spec.files.empty(), spec.name, " has no name in Hugging Face's files");
   }
+}
+
+std::string hugging_face_config(const config::Model& model, const std::string& dtype, std::int64_t end_of_document) {
+  nlohmann::ordered_json json;
+  if (model.family() == config::Model::gpt2) {
+    json = {{"architectures", {"GPT2LMHeadModel"}},
+            {"model_type", "gpt2"},
+            {"activation_function", "gelu_new"},
+            {"n_embd", model.hidden_size()},
+            {"n_layer", model.layers()},
+            {"n_head", model.heads()},
+            {"n_inner", model.ffn_size()},
+            {"n_positions", model.sequence_length()},
+            {"layer_norm_epsilon", model.norm_epsilon()},
+            {"embd_pdrop", model.dropout()},
+            {"resid_pdrop", model.dropout()},
+            {"attn_pdrop", model.attention_dropout()}};
+  } else {
+    json = {{"architectures", {"LlamaForCausalLM"}},
+            {"model_type", "llama"},
+            {"hidden_act", "silu"},
+            {"hidden_size", model.hidden_size()},
+            {"intermediate_size", model.ffn_size()},
+            {"num_hidden_layers", model.layers()},
+            {"num_attention_heads", model.heads()},
+            {"num_key_value_heads", model.kv_heads()},
+            {"head_dim", model.head_dim()},
+            {"max_position_embeddings", model.sequence_length()},
+            {"rms_norm_eps", model.norm_epsilon()},
+            {"rope_theta", model.rope_theta()},
+            {"rope_scaling", nullptr},
+            {"attention_bias", false},
+            {"mlp_bias", false},
+            {"attention_dropout", model.attention_dropout()}};
+  }
+  json["initializer_range"] = model.init_std();
+  json["vocab_size"] = model.vocab_size();
+  json["tie_word_embeddings"] = model.tied_embeddings();
+  json["bos_token_id"] = end_of_document;
+  json["eos_token_id"] = end_of_document;
+  json["torch_dtype"] = dtype;
+  json["use_cache"] = true;
+  return json.dump(2) + "\n";
 }
 
 }  // namespace trireme

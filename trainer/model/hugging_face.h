@@ -1,6 +1,7 @@
 // Where our parameters lie in Hugging Face's tensors. Layers do not know these names; checkpoints know nothing else.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "parallel/placement/param_spec.h"
@@ -10,5 +11,9 @@ namespace trireme {
 
 // Fills ParamSpec::files by parameter name. Tied parameters get none: their owner's file holds them.
 void name_files(const config::Model& model, std::vector<ParamSpec>& specs);
+
+// The config.json with which Hugging Face's libraries open a directory of such weights. `dtype`: "float32" or
+// "bfloat16".
+std::string hugging_face_config(const config::Model& model, const std::string& dtype, std::int64_t end_of_document);
 
 }  // namespace trireme

@@ -1,0 +1,53 @@
+#include "launch/train/experiment.h"
+
+#include "launch/config/load.h"
+
+namespace trireme {
+
+Experiment experiment_of(const config::Run& run) {
+  return {.model = run.model(),
+          .train = run.train(),
+          .optimizer = run.optimizer(),
+          .numerics = run.numerics(),
+          .seed = run.run().seed()};
+}
+
+BatchPlan batch_plan_of(const config::Run& run, int rank) {
+  return {.global_batch = run.train().global_batch(),
+          .micro_batch = run.train().micro_batch(),
+          .dp = run.mesh().dp(),
+          .rank = rank};
+}
+
+std::int64_t steps_of(const config::Run& run) {
+  if (run.train().has_steps()) return run.train().steps();
+  const std::int64_t per_step = std::int64_t{run.train().global_batch()} * run.model().sequence_length();
+  return (run.train().tokens() + per_step - 1) / per_step;
+}
+
+AttentionScope attention_of(const config::Run& run) {
+  return run.data().attention() == config::Data::document ? AttentionScope::kDocument : AttentionScope::kSample;
+}
+
+std::string experiment_text(const config::Run& run, const DatasetManifest& data) {
+  config::Run what = run;
+  what.clear_mesh();
+  what.clear_zero();
+  what.clear_pipeline();
+  what.clear_recompute();
+  what.clear_device();
+  what.clear_monitoring();
+  what.clear_checkpoint();
+  what.clear_validation();
+  what.mutable_run()->clear_dir();
+  what.mutable_run()->clear_threads();
+  what.mutable_data()->clear_path();
+  what.mutable_model()->clear_from();
+  what.mutable_train()->clear_steps();
+  what.mutable_train()->clear_tokens();
+  what.mutable_train()->clear_micro_batch();
+  const std::string manifest = manifest_text(data);
+  return what.DebugString() + "data_manifest: \"" + manifest.substr(0, manifest.find('\n')) + "\"\n";
+}
+
+}  // namespace trireme

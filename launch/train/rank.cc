@@ -1,0 +1,48 @@
+#include "launch/train/rank.h"
+
+#include <algorithm>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "cuda/host/host_device.h"
+#include "monitoring/error.h"
+
+namespace trireme {
+
+int default_threads(const MpiWorld& world) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const int mine = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+  const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  const bool bound = mine < online;
+  return std::max(1, bound ? mine : mine / std::max(1, world.ranks_on_this_host()));
+}
+
+Rank::Rank(MpiWorld& world, config::Device device, int threads) {
+  if (device == config::cuda)
+    throw UserError("device: cuda is not part of this build; set device: host, or auto to take what there is");
+  device_ = make_host_device({.threads = threads});
+  context_.device = device_.get();
+  context_.ops = &host_kernels();
+  context_.compute = device_->create_stream(StreamKind::kCompute, "compute");
+  communication_ = device_->create_stream(StreamKind::kCommunication, "communication");
+  peers_ = world.world(*device_);
+}
+
+Rank::~Rank() {
+  peers_.reset();
+  arena_.reset();
+  device_->destroy_stream(communication_);
+  device_->destroy_stream(context_.compute);
+  if (memory_ != nullptr) device_->release(memory_);
+}
+
+void Rank::take_memory(std::size_t bytes) {
+  CHECK(memory_ == nullptr);
+  memory_ = device_->allocate(bytes);
+  arena_.emplace(memory_, bytes);
+  context_.arena = &*arena_;
+}
+
+}  // namespace trireme
