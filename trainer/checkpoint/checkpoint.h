@@ -28,6 +28,7 @@
 
 #include "cuda/core/context.h"
 #include "parallel/comm/communicator.h"
+#include "parallel/placement/box.h"
 #include "parallel/placement/param_spec.h"
 
 namespace trireme {

@@ -1,0 +1,113 @@
+#include "trainer/checkpoint/manifest.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/text_format.h>
+#include <xxhash.h>
+
+#include "monitoring/check.h"
+#include "monitoring/error.h"
+
+namespace trireme {
+namespace {
+
+constexpr int kVersion = 1;
+constexpr std::string_view kFirstLine = "# trireme checkpoint; XXH3-128 of what follows: ";
+constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
+
+[[noreturn]] void damaged(const std::string& name, const std::string& what) {
+  throw DamagedDataError(fmt::format("{}: {}", name, what));
+}
+
+class FirstError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
+    if (text_.empty()) text_ = fmt::format("line {}, column {}: {}", line + 2, column + 1, message);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+void check_digest(const std::string& digest, const std::string& name, const std::string& of) {
+  if (digest.size() != 32 || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
+    damaged(name, fmt::format("the digest of {} is not 32 hexadecimal digits", of));
+}
+
+}  // namespace
+
+std::string digest_of(std::span<const std::byte> bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+std::vector<std::string> block_digests(std::span<const std::byte> bytes) {
+  std::vector<std::string> digests;
+  for (std::size_t at = 0; at < bytes.size(); at += kDigestBlockBytes)
+    digests.push_back(digest_of(bytes.subspan(at, std::min(kDigestBlockBytes, bytes.size() - at))));
+  return digests;
+}
+
+std::string checkpoint_manifest_text(const proto::CheckpointManifest& manifest) {
+  proto::CheckpointManifest out = manifest;
+  out.set_version(kVersion);
+  std::string body;
+  CHECK(google::protobuf::TextFormat::PrintToString(out, &body), "protobuf cannot print the manifest");
+  return fmt::format("{}{}\n{}", kFirstLine, digest_of(std::as_bytes(std::span(body))), body);
+}
+
+proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const std::string& name) {
+  if (text.size() > kMaxBytes) damaged(name, "it is larger than a manifest can be");
+  const std::size_t newline = text.find('\n');
+  if (!text.starts_with(kFirstLine) || newline == std::string_view::npos)
+    damaged(name, fmt::format("line 1 must begin with '{}'", kFirstLine));
+  const std::string_view body = text.substr(newline + 1);
+  if (text.substr(kFirstLine.size(), newline - kFirstLine.size()) != digest_of(std::as_bytes(std::span(body))))
+    damaged(name, "what follows line 1 does not have the digest that line 1 states");
+
+  proto::CheckpointManifest manifest;
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  if (!parser.ParseFromString(std::string(body), &manifest)) damaged(name, error.text());
+  if (manifest.version() != kVersion)
+    damaged(name, fmt::format("it has version {}, and this program reads version {}", manifest.version(), kVersion));
+  if (manifest.step() < 0 || manifest.cursor() < 0 || manifest.applied_updates() < 0)
+    damaged(name, "step, cursor or applied_updates is negative");
+
+  std::set<std::string> names{kCheckpointManifestFile};
+  const auto check_name = [&](const std::string& file) {
+    const bool plain = !file.empty() && file[0] != '.' && file.find('/') == std::string::npos &&
+                       std::none_of(file.begin(), file.end(), [](unsigned char c) { return c < 0x20; });
+    if (!plain) damaged(name, fmt::format("'{}' is not the name of a file in this folder", file));
+    if (!names.insert(file).second) damaged(name, fmt::format("file {} is there twice", file));
+  };
+  for (const proto::CheckpointTensorFile& file : manifest.tensor_files()) {
+    check_name(file.name());
+    check_digest(file.header_digest(), name, file.name());
+    for (const proto::CheckpointTensor& tensor : file.tensors())
+      for (const std::string& digest : tensor.block_digests()) check_digest(digest, name, tensor.name());
+  }
+  for (const proto::CheckpointPlainFile& file : manifest.plain_files()) {
+    check_name(file.name());
+    check_digest(file.digest(), name, file.name());
+  }
+  return manifest;
+}
+
+proto::CheckpointManifest read_checkpoint_manifest(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kCheckpointManifestFile;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) damaged(path.string(), "it cannot be read");
+  std::stringstream text;
+  text << file.rdbuf();
+  return parse_checkpoint_manifest(text.str(), path.string());
+}
+
+}  // namespace trireme
