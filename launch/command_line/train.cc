@@ -9,7 +9,9 @@
 
 #include "cuda/host/host_device.h"
 #include "launch/command_line/commands.h"
+#include "launch/config/hugging_face.h"
 #include "launch/config/load.h"
+#include "launch/config/problems.h"
 #include "launch/train/experiment.h"
 #include "launch/train/rank.h"
 #include "launch/train/run_record.h"
@@ -89,7 +91,11 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded) {
       .tokenizer_json = read_file(dataset.folder() / dataset.manifest().tokenizer_file),
       .weights_from = {},
       .trace_steps = run.monitoring().trace_steps()};
-  if (run.model().has_from() && holds_weights(run.model().from())) what.weights_from = run.model().from();
+  if (run.model().has_from()) {
+    Problems none;  // the configuration was checked
+    if (read_hugging_face_directory(run.model().from(), none).weights == WeightFiles::kSafetensors)
+      what.weights_from = run.model().from();
+  }
 
   const double peak = measure_gemm_peak(rank.context(), dtype_of(run.train().precision())) * world.size();
   what.peak_flops = peak;

@@ -152,7 +152,7 @@ void remove_old_checkpoints(const fs::path& folder, std::int64_t committed, cons
     if (retention.keep_every > 0 && *step_of(candidates[i]) % retention.keep_every == 0) continue;
     std::error_code error;
     // Hidden first, so that a half-removed folder is never taken for a checkpoint.
-    const fs::path hidden = folder / ("." + candidates[i].filename().string() + ".removed");
+    const fs::path hidden = folder / fmt::format(".{}.removed", candidates[i].filename().string());
     fs::rename(candidates[i], hidden, error);
     if (!error) fs::remove_all(hidden, error);
     if (error) log_warning("cannot remove the old checkpoint {}: {}", candidates[i].string(), error.message());

@@ -1,0 +1,90 @@
+#include "trainer/checkpoint/resave.h"
+
+#include <deque>
+
+#include "cuda/core/shape_only.h"
+#include "monitoring/error.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/verify.h"
+#include "trainer/model/hugging_face.h"
+#include "trainer/model/transformer.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A model's masters and moments, and nothing to compute with them.
+class HeldTensors {
+ public:
+  HeldTensors(Arena& arena, const ParamList& list) {
+    for (const ParamSpec& spec : list.specs()) {
+      if (!spec.tied_to.empty()) continue;
+      const auto hold = [&] {
+        return Tensor(owners_.emplace_back(arena.allocate(spec.shape, DType::kF32, "resaved")));
+      };
+      params_.push_back(
+          {.spec = &spec, .box = whole(spec.shape), .master = hold(), .first_moment = hold(), .second_moment = hold()});
+    }
+  }
+  const std::vector<CheckpointParam>& params() const { return params_; }
+
+ private:
+  std::deque<ArenaTensor> owners_;
+  std::vector<CheckpointParam> params_;
+};
+
+DType dtype_named(const std::string& name, const fs::path& path) {
+  for (const DType dtype : {DType::kF32, DType::kBF16})
+    if (name == name_of(dtype)) return dtype;
+  throw DamagedDataError(path.string() + ": its manifest names the dtype \"" + name + "\"");
+}
+
+}  // namespace
+
+void resave(Device& device, const Kernels& ops, Communicator& world, const config::Model& model, const fs::path& in,
+            const fs::path& out) {
+  if (fs::exists(out)) throw UserError(out.string() + " exists already; name a folder that does not");
+  CheckpointState state;
+  {
+    const OpenCheckpoint checkpoint(in);
+    const proto::CheckpointManifest& manifest = checkpoint.manifest();
+    state = {.step = manifest.step(),
+             .cursor = manifest.cursor(),
+             .applied_updates = manifest.applied_updates(),
+             .dtype = dtype_named(manifest.dtype(), in),
+             .experiment = manifest.experiment(),
+             .config_json = checkpoint.plain_file("config.json"),
+             .tokenizer_json = checkpoint.plain_file("tokenizer.json"),
+             .params = {}};
+  }
+  ParamList list;
+  make_stage(model, {}, whole_model(model), list);
+  name_files(model, list.specs());
+
+  Arena plan(ShapeOnlyDevice::base(), Arena::kUnlimited);
+  { const HeldTensors planned(plan, list); }
+  std::byte* memory = device.allocate(plan.peak_bytes());
+  const Stream stream = device.create_stream(StreamKind::kCompute, "resave");
+  const fs::path folder = out.string() + ".resaving";
+  std::string error;
+  {
+    Arena arena(memory, plan.peak_bytes());
+    Context context{.device = &device, .ops = &ops, .arena = &arena, .compute = stream};
+    const HeldTensors held(arena, list);
+    state.params = held.params();
+    load_checkpoint(context, world, in, state);
+    CheckpointSaver saver(context, world, folder, {}, 1);
+    saver.save(state);
+    const CheckpointSaver::Outcome outcome = saver.finish();
+    error = outcome.error;
+    if (error.empty() && world.rank() == 0) fs::rename(outcome.path, out);
+    world.gather_to_all("", {state.step, "resaved"});
+  }
+  if (world.rank() == 0) fs::remove_all(folder);
+  device.destroy_stream(stream);
+  device.release(memory);
+  if (!error.empty()) throw UserError("cannot write " + out.string() + ": " + error);
+}
+
+}  // namespace trireme
