@@ -71,16 +71,6 @@ ParameterCount count_parameters(const config::Model& model) {
   return count;
 }
 
-double flops_per_token(const config::Model& model) {
-  const double hidden = model.hidden_size();
-  const double queries = double(model.heads()) * model.head_dim();
-  const double keys_and_values = 2.0 * model.kv_heads() * model.head_dim();
-  const double feed_forward = (model.family() == config::Model::llama ? 3.0 : 2.0) * hidden * model.ffn_size();
-  const double weights =
-      model.layers() * (hidden * (2 * queries + keys_and_values) + feed_forward) + hidden * model.vocab_size();
-  return 6 * weights + 6 * model.layers() * queries * model.sequence_length();
-}
-
 MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   const config::Model& model = run.model();
   const config::Mesh& mesh = run.mesh();

@@ -19,11 +19,6 @@ struct ParameterCount {
 };
 ParameterCount count_parameters(const config::Model& model);
 
-// Multiply-adds count two. Forward and backward of one token in the middle of a full sequence: 6 for each weight of a
-// matrix product (the head included, the embeddings not), and 6 x layers x heads x head_dim x sequence_length for
-// causal attention (4 x half the sequence on average, three times). PaLM, appendix B, with the causal half.
-double flops_per_token(const config::Model& model);
-
 // Of the rank that holds the most, in bytes.
 struct MemoryPerRank {
   double parameters = 0;   // in the precision of training

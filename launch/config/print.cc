@@ -8,6 +8,7 @@
 #include "launch/config/load.h"
 #include "launch/config/model_size.h"
 #include "launch/config/problems.h"
+#include "trainer/model/transformer.h"
 
 namespace trireme {
 namespace {

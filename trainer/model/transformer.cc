@@ -154,7 +154,7 @@ double flops_per_token(const config::Model& model) {
   const double mlp_matrices = model.family() == config::Model::gpt2 ? 2 : 3;
   const double layer = hidden * (2 * q + kv + mlp_matrices * model.ffn_size());
   const double weights = model.layers() * layer + hidden * model.vocab_size();
-  return 6 * weights + 12.0 * model.layers() * q * model.sequence_length();
+  return 6 * weights + 6.0 * model.layers() * q * model.sequence_length();
 }
 
 }  // namespace trireme

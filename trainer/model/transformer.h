@@ -28,8 +28,9 @@ inline StageSlice whole_model(const config::Model& model) { return {0, model.lay
 std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
                                   ParamList& list);
 
-// Matrix FLOPs of forward and backward for one token: 6 for each weight that takes part in a GEMM, and 12 layers C T
-// for attention as if it were full (A. Chowdhery et al., PaLM, arXiv:2204.02311, appendix B).
+// Forward and backward of one token in the middle of a full sequence, multiply-adds counted as two: 6 for each weight
+// of a GEMM (the head included, the embeddings not), and 6 layers heads head_dim sequence_length for causal attention:
+// half of the 12 that A. Chowdhery et al. (PaLM, arXiv:2204.02311, appendix B) count for full attention.
 double flops_per_token(const config::Model& model);
 
 }  // namespace trireme
