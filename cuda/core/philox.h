@@ -6,6 +6,8 @@
 //   initial weight, element e of a tensor   key_of(seed, name)     counter {e/4 low, e/4 high, 0, 0}           lane e%4
 //   dropout, (sample, offset, column)       key_of(seed, site)     counter {sample low, high, offset, column/4} lane column%4
 //   attention dropout, (sample, head, q, k) key_of(seed, site) mixed with head   counter {sample low, high, q, k/4}  lane k%4
+// Initial weights are normal by Box-Muller: of lanes a, b = 2j, 2j + 1 of a block, sqrt(-2 ln u) (cos, sin)(2 pi v) with
+// u = (a + 1) / 2^32 and v = b / 2^32, in fp64, times the deviation, rounded to fp32 and from there to the tensor's dtype.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +58,9 @@ constexpr std::uint64_t key_of(std::uint64_t seed, std::string_view name) {
   for (char letter : name) key = mix64(key ^ static_cast<unsigned char>(letter));
   return key;
 }
+// Of a site's attention head. 256 and more is no letter: no head has the key of another, longer name.
 TRIREME_HOST_DEVICE constexpr std::uint64_t key_of_head(std::uint64_t key, std::uint32_t head) {
-  return mix64(key ^ (std::uint64_t{head} << 1 | 1));
+  return mix64(key ^ (std::uint64_t{head} + 256));
 }
 
 // Kept with probability 1 - p: lane >= drop_threshold(p). Kept values are scaled by 1 / (1 - p).

@@ -24,12 +24,20 @@ void swiglu_forward_rows(const Tensor& y, const Tensor& x, std::int64_t begin, s
   });
 }
 
-// d/dgate of gate s(gate) is s (1 + gate (1 - s)), and 1 - s(gate) = s(-gate).
-HWY_INLINE Vector gate_gradient(Vector dy, Vector gate, Vector up) {
-  const Vector slope = hn::MulAdd(gate, sigmoid(hn::Neg(gate)), set(1.0f));
-  return hn::Mul(hn::Mul(dy, up), hn::Mul(sigmoid(gate), slope));
+struct Gradients {
+  Vector gate, up;
+};
+// d/dgate of gate s(gate) is s (1 + gate (1 - s)). Both s and 1 - s come from e^-|gate|, without cancellation.
+HWY_INLINE Gradients swiglu_gradients(Vector dy, Vector gate, Vector up) {
+  const Vector decay = exp(hn::Neg(hn::Abs(gate)));
+  const Vector above = hn::Div(set(1.0f), hn::Add(set(1.0f), decay));  // sigmoid(|gate|)
+  const Vector below = hn::Mul(decay, above);                          // sigmoid(-|gate|)
+  const auto negative = hn::Lt(gate, zero());
+  const Vector s = hn::IfThenElse(negative, below, above);
+  const Vector rest = hn::IfThenElse(negative, above, below);
+  const Vector slope = hn::MulAdd(gate, rest, set(1.0f));
+  return {hn::Mul(hn::Mul(dy, up), hn::Mul(s, slope)), hn::Mul(dy, hn::Mul(gate, s))};
 }
-HWY_INLINE Vector up_gradient(Vector dy, Vector gate) { return hn::Mul(dy, hn::Mul(gate, sigmoid(gate))); }
 
 void swiglu_backward_rows(const Tensor& dx, const Tensor& dy, const Tensor& x, std::int64_t begin, std::int64_t end) {
   const std::int64_t features = dy.size(1);
@@ -37,13 +45,21 @@ void swiglu_backward_rows(const Tensor& dx, const Tensor& dy, const Tensor& x, s
     using T = typename decltype(type)::type;
     for (std::int64_t r = begin; r < end; ++r) {
       const T* gate = as<T>(x) + r * 2 * features;
+      const T* up = gate + features;
       const T* g = as<T>(dy) + r * features;
       T* dgate = as<T>(dx) + r * 2 * features;
-      map(
-          features, [](Vector d, Vector a, Vector b) HWY_ATTR { return gate_gradient(d, a, b); }, dgate, g, gate,
-          gate + features);
-      map(
-          features, [](Vector d, Vector a) HWY_ATTR { return up_gradient(d, a); }, dgate + features, g, gate);
+      T* dup = dgate + features;
+      std::int64_t i = 0;
+      for (; i + lanes() <= features; i += lanes()) {
+        const Gradients d = swiglu_gradients(load(g + i), load(gate + i), load(up + i));
+        store(d.gate, dgate + i);
+        store(d.up, dup + i);
+      }
+      if (i == features) continue;
+      const std::int64_t part = features - i;
+      const Gradients d = swiglu_gradients(load_part(g + i, part), load_part(gate + i, part), load_part(up + i, part));
+      store_part(d.gate, dgate + i, part);
+      store_part(d.up, dup + i, part);
     }
   });
 }

@@ -34,6 +34,8 @@ TEST_P(Parity, HostComputesWhatTheOracleDoes) {
 INSTANTIATE_TEST_SUITE_P(OfEveryOp, Parity, testing::ValuesIn(all_cases()),
                          [](const auto& one) { return one.param.op; });
 
+TEST(ParityWalk, HasACaseForEveryOpOfTheTable) { EXPECT_EQ(ops_without_a_case(), std::vector<std::size_t>()); }
+
 void wrong_gelu(Stream stream, Tensor y, Tensor x) {
   host_kernels().gelu_forward(stream, y, x);
   if (y.elements() > 100) host_kernels().fill(stream, y.flat(100, 101), 0.5f);

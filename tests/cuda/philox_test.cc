@@ -35,12 +35,13 @@ TEST(Philox, GivesTheAnswersOfItsAuthors) {
   }
 }
 
-TEST(Philox, GivesDifferentKeysToDifferentNamesAndSeeds) {
+TEST(Philox, GivesDifferentKeysToDifferentNamesSeedsAndHeads) {
   std::set<std::uint64_t> keys;
   for (std::uint64_t seed : {0, 1, 2})
     for (const char* name : {"", "a", "b", "ab", "ba", "layers.1.attention", "layers.11.attention"}) {
       const std::uint64_t key = key_of(seed, name);
       EXPECT_TRUE(keys.insert(key).second);
+      for (std::uint32_t head = 0; head < 64; ++head) EXPECT_TRUE(keys.insert(key_of_head(key, head)).second);
     }
 }
 
