@@ -1,8 +1,9 @@
 // Rules and dashboards name metrics in strings that no compiler sees. The table of monitoring/README.md is the list
 // that all of them, and the components, must agree with.
+#include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -17,22 +18,30 @@ namespace {
 
 const std::filesystem::path kFloor = std::filesystem::path(TRIREME_SOURCE_DIR) / "monitoring";
 
+// The rows "| `trireme_step` | gauge | ..." of the table.
 std::map<std::string, MetricKind> documented() {
+  const std::map<std::string, MetricKind> kinds = {
+      {"counter", MetricKind::kCounter}, {"gauge", MetricKind::kGauge}, {"histogram", MetricKind::kHistogram}};
   std::map<std::string, MetricKind> metrics;
-  const std::string text = contents(kFloor / "README.md");
-  const std::regex row(R"(\| `(trireme_[a-z_]+)` \| (counter|gauge|histogram) \|)");
-  for (std::sregex_iterator it(text.begin(), text.end(), row), end; it != end; ++it)
-    metrics[(*it)[1]] = (*it)[2] == "counter" ? MetricKind::kCounter
-                        : (*it)[2] == "gauge" ? MetricKind::kGauge
-                                              : MetricKind::kHistogram;
+  std::istringstream text(contents(kFloor / "README.md"));
+  for (std::string line; std::getline(text, line);) {
+    const std::string start = "| `trireme_", middle = "` | ";
+    const std::size_t name_end = line.find(middle, start.size());
+    if (!line.starts_with(start) || name_end == line.npos) continue;
+    const std::size_t kind = name_end + middle.size();
+    metrics[line.substr(3, name_end - 3)] = kinds.at(line.substr(kind, line.find(' ', kind) - kind));
+  }
   return metrics;
 }
 
-// Every series name in a query.
+// Every series name in queries.
 std::set<std::string> series(const std::string& text) {
+  const std::string letters = "abcdefghijklmnopqrstuvwxyz_";
   std::set<std::string> names;
-  const std::regex name("trireme_[a-z_]+");
-  for (std::sregex_iterator it(text.begin(), text.end(), name), end; it != end; ++it) names.insert(it->str());
+  for (std::size_t at = 0, end; (at = text.find("trireme_", at)) != text.npos; at = end) {
+    end = std::min(text.size(), text.find_first_not_of(letters, at));
+    names.insert(text.substr(at, end - at));
+  }
   return names;
 }
 
@@ -58,9 +67,9 @@ std::string queries_of_dashboard() {
 
 std::string queries_of_rules() {
   std::string queries;
-  const std::string text = contents(kFloor / "prometheus" / "alerts.yml");
-  const std::regex line("expr: (.*)");
-  for (std::sregex_iterator it(text.begin(), text.end(), line), end; it != end; ++it) queries += it->str(1) + "\n";
+  std::istringstream text(contents(kFloor / "prometheus" / "alerts.yml"));
+  for (std::string line; std::getline(text, line);)
+    if (const std::size_t at = line.find("expr: "); at != line.npos) queries += line.substr(at) + "\n";
   return queries;
 }
 

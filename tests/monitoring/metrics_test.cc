@@ -1,7 +1,6 @@
 #include "monitoring/metrics.h"
 
 #include <limits>
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
