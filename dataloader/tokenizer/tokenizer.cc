@@ -143,6 +143,7 @@ namespace {
 constexpr std::size_t kCachedBytes = 16;  // longest piece in the cache
 constexpr std::size_t kCachedIds = 6;
 constexpr std::size_t kCacheSlotsLog2 = 16;  // 3 MiB an encoder
+constexpr int kPiecesBeforeCache = 1024;     // an encoder of a short text is not worth that
 
 // A piece and its ids. Words repeat (Zipf), so a direct-mapped table answers most pieces of ordinary text.
 struct CacheSlot {
@@ -155,10 +156,14 @@ struct CacheSlot {
 }  // namespace
 
 struct Encoder::State {
-  explicit State(Tokenizer tokenizer_) : tokenizer(std::move(tokenizer_)), cache(std::size_t{1} << kCacheSlotsLog2) {}
+  explicit State(Tokenizer tokenizer_) : tokenizer(std::move(tokenizer_)) {}
 
   void encode_piece(std::string_view piece, std::vector<TokenId>& out) {
     if (piece.size() > kCachedBytes) return encode_uncached(piece, out);
+    if (cache.empty()) {
+      if (++pieces_before_cache <= kPiecesBeforeCache) return encode_uncached(piece, out);
+      cache.resize(std::size_t{1} << kCacheSlotsLog2);
+    }
     std::uint64_t key[2] = {0, 0};
     std::memcpy(key, piece.data(), piece.size());
     const std::uint64_t hash = (key[0] ^ (key[1] * 0xC2B2AE3D27D4EB4Fu + piece.size())) * 0x9E3779B97F4A7C15u;
@@ -189,6 +194,7 @@ struct Encoder::State {
   }
 
   Tokenizer tokenizer;
+  int pieces_before_cache = 0;
   std::vector<CacheSlot> cache;
   std::vector<AddedTokenMatcher::Section> sections;
   PieceSplitter::Scratch pieces;

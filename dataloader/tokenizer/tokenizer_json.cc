@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kMaxUnusedIds = 65536;
+
 std::string excerpt(const json& value) {
   if (value.is_object() && value.contains("type") && value["type"].is_string()) {
     return "\"" + value["type"].get_ref<const std::string&>() + "\"";
@@ -302,6 +304,12 @@ TokenizerSpec parse_tokenizer_json(std::string_view bytes, const std::string& na
   std::unordered_set<TokenId> known;
   for (const auto& [token, id] : spec.vocabulary) known.insert(id);
   for (const AddedToken& token : spec.added_tokens) known.insert(token.id);
+  for (const TokenId id : known) {
+    if (id >= 2 * known.size() + kMaxUnusedIds) {
+      root.refuse("has the token id " + std::to_string(id) + " among only " + std::to_string(known.size()) +
+                  " tokens; an embedding would need a row for every id below it: number the tokens without such gaps");
+    }
+  }
   for (const auto* list : {&spec.prefix, &spec.suffix}) {
     for (const TokenId id : *list) {
       if (!known.contains(id))

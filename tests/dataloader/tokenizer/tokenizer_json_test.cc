@@ -94,6 +94,7 @@ TEST(TokenizerJson, NamesWhatIsWrongInVocabularyAndMerges) {
   EXPECT_THAT(complaint_of("/model/vocab/zz", 5), HasSubstr("share the id 5"));
   EXPECT_THAT(complaint_of("/model/vocab/zz", -5), HasSubstr("\"zz\" is -5"));
   EXPECT_THAT(complaint_of("/model/vocab/zz", std::uint64_t{1} << 40), HasSubstr("\"zz\" is 1099511627776"));
+  EXPECT_THAT(complaint_of("/model/vocab/zz", 10000000), HasSubstr("has the token id 10000000 among only 261"));
   EXPECT_THAT(complaint_of("/model/merges/0", "a"), HasSubstr("model.merges[0]: is \"a\""));
   EXPECT_THAT(complaint_of("/model/merges/0", "a b c"), HasSubstr("model.merges[0]"));
   EXPECT_THAT(complaint_of("/model/merges/0", {"a"}), HasSubstr("has 1 elements"));
