@@ -60,10 +60,10 @@ void add_column_sums_target(const Tensor& sums, const Tensor& x, std::int64_t be
     using T = typename decltype(type)::type;
     for (std::int64_t column = begin; column < end; column += kColumns) {
       const std::int64_t columns = std::min(kColumns, end - column);
-      std::fill_n(block, columns, 0.0f);
+      std::copy_n(as<float>(sums) + column, columns, block);
       for (std::int64_t row = 0; row < x.size(0); ++row)
         map(columns, plus, block, block, as<T>(x) + row * x.size(1) + column);
-      map(columns, plus, as<float>(sums) + column, as<float>(sums) + column, block);
+      std::copy_n(block, columns, as<float>(sums) + column);
     }
   });
 }

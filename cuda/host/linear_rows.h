@@ -20,7 +20,7 @@ struct Rectangle {
 void widen(float* to, const Tensor& from, const Rectangle& rectangle);
 // The rectangle of y = tile [rows, columns] + bias + residual (optional, of y's shape), rounded once.
 void finish(const Tensor& y, const Rectangle& rectangle, const float* tile, const Tensor& bias, const Tensor& residual);
-// sums[c] += the sum of column c of x, for columns [begin, end), in the order of the rows.
+// sums[c] += x[0][c], += x[1][c] and so on, for columns [begin, end).
 void add_column_sums(const Tensor& sums, const Tensor& x, std::int64_t begin, std::int64_t end);
 
 }  // namespace trireme::host
