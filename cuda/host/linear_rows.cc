@@ -52,19 +52,22 @@ void finish_target(const Tensor& y, const Rectangle& at, const float* tile, cons
   });
 }
 
+// Four rows at a time, one after another: the sums are read and written a quarter as often.
 void add_column_sums_target(const Tensor& sums, const Tensor& x, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t kColumns = 512;
-  alignas(64) float block[kColumns];
-  const auto plus = [](Vector a, Vector b) HWY_ATTR { return hn::Add(a, b); };
+  const auto plus = [](Vector s, Vector a) HWY_ATTR { return hn::Add(s, a); };
+  const auto plus_four = [](Vector s, Vector a, Vector b, Vector c, Vector d)
+                             HWY_ATTR { return hn::Add(hn::Add(hn::Add(hn::Add(s, a), b), c), d); };
+  float* to = as<float>(sums) + begin;
   with_type(x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    for (std::int64_t column = begin; column < end; column += kColumns) {
-      const std::int64_t columns = std::min(kColumns, end - column);
-      std::copy_n(as<float>(sums) + column, columns, block);
-      for (std::int64_t row = 0; row < x.size(0); ++row)
-        map(columns, plus, block, block, as<T>(x) + row * x.size(1) + column);
-      std::copy_n(block, columns, as<float>(sums) + column);
+    const std::int64_t columns = x.size(1);
+    const T* from = as<T>(x) + begin;
+    std::int64_t row = 0;
+    for (; row + 4 <= x.size(0); row += 4) {
+      const T* rows = from + row * columns;
+      map(end - begin, plus_four, to, to, rows, rows + columns, rows + 2 * columns, rows + 3 * columns);
     }
+    for (; row < x.size(0); ++row) map(end - begin, plus, to, to, from + row * columns);
   });
 }
 
