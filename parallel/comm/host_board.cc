@@ -4,6 +4,7 @@
 #include <climits>
 #include <ctime>
 #include <new>
+#include <thread>
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -79,11 +80,14 @@ void HostBoard::fail(const std::string& what) {
   throw PeerError(text);
 }
 
-void HostBoard::await(const std::function<bool()>& ready) {
-  constexpr int kLooks = 64;  // a peer that is nearly here costs no system call
-  for (int look = 0; look < kLooks; ++look)
+// Looks for `patience` before it sleeps: a peer that is nearly here costs no wake-up.
+void HostBoard::await(std::chrono::microseconds patience, const std::function<bool()>& ready) {
+  const auto begin = std::chrono::steady_clock::now();
+  do {
     if (ready()) return;
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() - begin < patience);
+  const auto deadline = begin + timeout_;
   const timespec nap{0, 50'000'000};  // 50 ms; the bell ends it earlier
   while (true) {
     ++shared_->sleepers;
@@ -103,7 +107,7 @@ void HostBoard::meet(const Call& call) {
   mine.calls[number % 2] = call;
   mine.entered = number;
   ring();
-  await([&] {
+  await(std::chrono::microseconds(5), [&] {
     bool all = true;
     for (int rank = 0; rank < size_; ++rank) {
       const Seat& other = seat(rank);
@@ -126,7 +130,7 @@ void HostBoard::barrier() {
   mine.passed = number;
   ring();
   int here = 0;
-  await([&] {
+  await(std::chrono::microseconds(100), [&] {
     while (here < size_) {
       const bool gone = seat(here).left;
       if (seat(here).passed < number) {

@@ -43,7 +43,7 @@ class HostBoard {
 
   Seat& seat(int rank) const;
   void ring();
-  void await(const std::function<bool()>& ready);
+  void await(std::chrono::microseconds patience, const std::function<bool()>& ready);
   const Call& call_of(int rank) const;  // the latest
   [[noreturn]] void fail(const std::string& what);
 
