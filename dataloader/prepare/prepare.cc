@@ -264,7 +264,8 @@ class Preparation {
   void refuse_empty_splits(const PrepareSummary& summary) const {
     const std::uint64_t documents = summary.train.documents + summary.validation.documents;
     if (documents == 0) throw UserError("the inputs hold no text: every document is empty");
-    const bool no_validation = options_.validation_fraction > 0 && summary.validation.documents == 0;
+    const bool no_validation =
+        options_.validation_fraction > 0 && !options_.validation_may_be_empty && summary.validation.documents == 0;
     if (summary.train.documents > 0 && !no_validation) return;
     throw UserError("of " + std::to_string(documents) + " documents a validation fraction of " +
                     std::to_string(options_.validation_fraction) + " leaves none for " +

@@ -33,7 +33,9 @@ struct PrepareOptions {
   std::string text_field = "text";  // of JSON lines
   std::string separator;            // between documents of plain text; empty: a file is a document
   double validation_fraction = 0;   // of the documents, in [0, 1)
-  std::uint64_t seed = 0;           // of the choice of validation documents
+  // Whether a fraction above 0 that leaves no document for validation (a corpus of few) is refused, or gives no split.
+  bool validation_may_be_empty = false;
+  std::uint64_t seed = 0;  // of the choice of validation documents
   // The token that ends a document, by its name; empty: <|endoftext|> or what the tokenizer has instead.
   std::string end_of_document;
 

@@ -19,10 +19,13 @@ namespace trireme {
 using AddCommand = void (*)(CLI::App& program, ExitCode& exit_code);
 
 void add_config_command(CLI::App& program, ExitCode& exit_code);
-void add_train_command(CLI::App& program, ExitCode& exit_code);
 void add_eval_command(CLI::App& program, ExitCode& exit_code);
 void add_generate_command(CLI::App& program, ExitCode& exit_code);
+void add_inspect_command(CLI::App& program, ExitCode& exit_code);
+void add_plot_command(CLI::App& program, ExitCode& exit_code);
+void add_prepare_command(CLI::App& program, ExitCode& exit_code);
 void add_resave_command(CLI::App& program, ExitCode& exit_code);
+void add_train_command(CLI::App& program, ExitCode& exit_code);
 
 // Runs the program as main does, but for the process: returns the exit code, writes to stdout and stderr.
 // `arguments`: without the program's name.

@@ -8,6 +8,7 @@
 #include "launch/config/load.h"
 #include "launch/config/model_size.h"
 #include "launch/config/problems.h"
+#include "monitoring/run_report.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
@@ -23,16 +24,6 @@ const char* when_known(std::string_view path) {
   if (path == "train.steps") return "follows from train.tokens";
   if (path == "train.tokens") return "follows from train.steps";
   return "not set";
-}
-
-std::string exact(std::int64_t value) {
-  const std::string digits = std::to_string(value);
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
-    text += digits[i];
-  }
-  return text;
 }
 
 std::string gibibytes(double bytes) { return fmt::format("{:9.3f} GiB", bytes / (1024.0 * 1024.0 * 1024.0)); }
@@ -76,10 +67,10 @@ std::string describe_cost(const config::Run& run) {
     return text + "# parameters, memory and FLOPs: known when model.vocab_size is (run `trireme prepare`, or set it)\n";
   }
   const ParameterCount count = count_parameters(run.model());
-  text += fmt::format("# parameters: {}\n", exact(count.total));
-  text += fmt::format("#   embedding {}, {} layers of {}, final norm {}, head {}\n", exact(count.embedding),
-                      run.model().layers(), exact(count.per_layer), exact(count.final_norm),
-                      count.head ? exact(count.head) : "tied to the embedding");
+  text += fmt::format("# parameters: {}\n", exact_count(count.total));
+  text += fmt::format("#   embedding {}, {} layers of {}, final norm {}, head {}\n", exact_count(count.embedding),
+                      run.model().layers(), exact_count(count.per_layer), exact_count(count.final_norm),
+                      count.head ? exact_count(count.head) : "tied to the embedding");
   text += fmt::format("# FLOPs per token, forward and backward: {:.4g}\n", flops_per_token(run.model()));
   text +=
       "#   6 for each weight of a matrix product + 6 x layers x heads x head_dim x sequence_length for causal "
@@ -88,9 +79,10 @@ std::string describe_cost(const config::Run& run) {
   const config::Mesh& mesh = run.mesh();
   const int dp = mesh.has_dp() ? mesh.dp() : 1;
   const MemoryPerRank memory = memory_per_rank(run, dp);
-  text += fmt::format("# memory of the fullest rank (dp {} x pp {} x cp {} x tp {} = {} ranks{}, ZeRO {}):\n", dp,
-                      mesh.pp(), mesh.cp(), mesh.tp(), exact(std::int64_t{dp} * mesh.pp() * mesh.cp() * mesh.tp()),
-                      mesh.has_dp() ? "" : "; dp is open, 1 assumed", run.zero().stage());
+  text +=
+      fmt::format("# memory of the fullest rank (dp {} x pp {} x cp {} x tp {} = {} ranks{}, ZeRO {}):\n", dp,
+                  mesh.pp(), mesh.cp(), mesh.tp(), exact_count(std::int64_t{dp} * mesh.pp() * mesh.cp() * mesh.tp()),
+                  mesh.has_dp() ? "" : "; dp is open, 1 assumed", run.zero().stage());
   text += "#   parameters  " + gibibytes(memory.parameters) + "\n";
   text += "#   gradients   " + gibibytes(memory.gradients) + "  fp32\n";
   text +=

@@ -8,8 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "launch/command_line/commands.h"
-#include "tests/launch/config/problems_of.h"
+#include "tests/launch/command_line/ended.h"
 
 namespace trireme {
 namespace {
@@ -17,19 +16,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-struct Ended {
-  int exit_code;
-  std::string output, errors;
-};
-
-Ended run(const std::vector<std::string>& arguments) {
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int exit_code = run_program(arguments);
-  std::string output = testing::internal::GetCapturedStdout();
-  return {exit_code, std::move(output), testing::internal::GetCapturedStderr()};
-}
 
 const std::string kRecipes = std::string(TRIREME_SOURCE_DIR) + "/launch/recipes/";
 
