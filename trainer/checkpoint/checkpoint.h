@@ -30,6 +30,7 @@
 #include "parallel/comm/communicator.h"
 #include "parallel/placement/box.h"
 #include "parallel/placement/param_spec.h"
+#include "trainer/step/run_observer.h"
 
 namespace trireme {
 
@@ -75,6 +76,8 @@ class CheckpointSaver {
   CheckpointSaver(Context& context, Communicator& world, std::filesystem::path folder, Retention retention,
                   int attempt);
   ~CheckpointSaver();  // gives up what is not finished
+
+  void set_observer(RunObserver* observer);  // may be null; outlives this
 
   void save(const CheckpointState& state);  // CHECKs that none is under way
   State state() const;                      // of this rank; any time

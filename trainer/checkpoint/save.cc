@@ -67,17 +67,22 @@ struct CheckpointSaver::Job {
   int attempt;
 
   std::atomic<State> state{State::kIdle};
-  std::jthread thread;
+  std::jthread thread{};
   // Of the save under way; the thread alone touches the last two while it writes.
-  Clock::time_point begin;
-  CheckpointState what;  // its params are gone: only what the manifest needs
-  std::vector<PlannedFile> files;
-  fs::path temporary;
-  std::vector<TensorBytes> tensors;
-  std::vector<WrittenTensor> written;
-  std::string error;
+  Clock::time_point begin{};
+  CheckpointState what{};  // its params are gone: only what the manifest needs
+  std::vector<PlannedFile> files{};
+  fs::path temporary{};
+  std::vector<TensorBytes> tensors{};
+  std::vector<WrittenTensor> written{};
+  std::string error{};
+
+  RunObserver* observer = nullptr;
 
   bool leads() const { return world.rank() == 0; }
+  void enter(RunPhase phase) const {
+    if (observer != nullptr) observer->enter(phase, what.step);
+  }
 
   void prepare_files() {
     std::error_code gone;
@@ -149,7 +154,11 @@ struct CheckpointSaver::Job {
 
 CheckpointSaver::CheckpointSaver(Context& context, Communicator& world, fs::path folder, Retention retention,
                                  int attempt)
-    : job_(new Job{context, world, std::move(folder), retention, attempt, {}, {}, {}, {}, {}, {}, {}, {}, {}}) {
+    : job_(new Job{.context = context,
+                   .world = world,
+                   .folder = std::move(folder),
+                   .retention = retention,
+                   .attempt = attempt}) {
   std::string error;
   if (job_->leads()) {
     try {
@@ -184,6 +193,7 @@ void CheckpointSaver::save(const CheckpointState& state) {
   job.files = plan_files(specs, state.dtype);
   job.temporary = job.folder / fmt::format(".{}.attempt-{}", checkpoint_name(state.step), job.attempt);
 
+  job.enter(RunPhase::kSnapshot);
   job.error.clear();
   if (job.leads()) {
     try {
@@ -202,6 +212,7 @@ void CheckpointSaver::save(const CheckpointState& state) {
   if (job.thread.joinable()) job.thread.join();
   job.thread = std::jthread([&job, at = whereabouts()] {
     whereabouts() = at;
+    job.enter(RunPhase::kWriting);
     try {
       job.write_tensors();
     } catch (const Error& failure) {
@@ -211,6 +222,8 @@ void CheckpointSaver::save(const CheckpointState& state) {
     job.state = job.error.empty() ? State::kWritten : State::kFailed;
   });
 }
+
+void CheckpointSaver::set_observer(RunObserver* observer) { job_->observer = observer; }
 
 CheckpointSaver::State CheckpointSaver::state() const { return job_->state; }
 
@@ -225,6 +238,7 @@ CheckpointSaver::Outcome CheckpointSaver::finish() {
   Outcome outcome{.step = job.what.step, .error = "", .path = job.folder / checkpoint_name(job.what.step)};
   outcome.error = job.first_error(job.error, "checkpoint writing");
   if (outcome.error.empty()) {
+    job.enter(RunPhase::kCommit);
     const std::vector<std::string> parts =
         job.world.gather_to_all(encode_written(job.written), {job.what.step, "checkpoint digests"});
     std::string error;

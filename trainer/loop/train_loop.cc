@@ -43,7 +43,10 @@ class TrainLoop {
         training_(environment.context, run.experiment, environment.world, environment.communication,
                   &environment.trace),
         saver_(environment.context, environment.world, run.dir / "checkpoints",
-               {run.checkpoint.keep_last(), run.checkpoint.keep_every()}, run.attempt) {}
+               {run.checkpoint.keep_last(), run.checkpoint.keep_every()}, run.attempt) {
+    training_.set_observer(environment.observer);
+    saver_.set_observer(environment.observer);
+  }
 
   TrainOutcome run() {
     step_ = resume_or_begin();
@@ -86,6 +89,7 @@ class TrainLoop {
   // One optimizer step, from data to a reported loss.
   void one_step(Loader& loader) {
     const auto begin = Clock::now();
+    if (environment_.observer != nullptr) environment_.observer->enter(RunPhase::kData, step_ + 1);
     std::vector<Batch> batches;
     for (std::int64_t m = 0; m < run_.batches.micro_batches(); ++m) batches.push_back(loader.next().batch);
     const double loader_seconds = seconds_since(begin);

@@ -47,6 +47,7 @@ struct TrainEnvironment {
   MetricsRegistry& metrics;
   Trace& trace;
   const std::atomic<int>& stop;
+  RunObserver* observer = nullptr;
 };
 
 struct TrainOutcome {

@@ -21,6 +21,7 @@
 #include "trainer/model/transformer.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/step/device_batches.h"
+#include "trainer/step/run_observer.h"
 #include "trainer/train.pb.h"
 
 namespace trireme {
@@ -53,6 +54,9 @@ class TrainingStep {
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
+  // May be null; outlives this.
+  void set_observer(RunObserver* observer) { observer_ = observer; }
+
   // The weights' values at step 0.
   void initialize();
 
@@ -71,6 +75,9 @@ class TrainingStep {
 
  private:
   Pass pass() const;
+  void enter(RunPhase phase, std::int64_t step) const {
+    if (observer_ != nullptr) observer_->enter(phase, step);
+  }
   void run_schedule(const Schedule& schedule, const DeviceBatches& batches, std::int64_t step);
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
   void reduce_loss(std::int64_t step);
@@ -81,6 +88,7 @@ class TrainingStep {
   Stream communication_;
   Event event_;
   Trace::Track track_;
+  RunObserver* observer_ = nullptr;
   SpanRule spans_;
   ParamList list_;
   std::unique_ptr<Stage> stage_;
