@@ -1,0 +1,43 @@
+// Runs programs as a user would, for tests that hold the whole of Trireme against its promises.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace trireme {
+
+struct CommandResult {
+  int exit_code = 0;   // 128 + signal if it was killed
+  std::string output;  // of stdout and stderr together
+};
+// Through /bin/sh, with MPI allowed to run as root.
+CommandResult run_command(const std::string& command);
+// "mpirun -n RANKS ..." before a program, quiet about its own troubles; nothing for 0 ranks.
+std::string under_mpi(int ranks);
+
+std::string quoted(const std::filesystem::path& path);
+std::string slurp(const std::filesystem::path& path);
+void spill(const std::filesystem::path& path, const std::string& text);
+
+// A folder of its own under the tests' temporary one, removed when it goes.
+class Workspace {
+ public:
+  explicit Workspace(const std::string& name);
+  ~Workspace();
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// A small corpus, prepared: WORKSPACE/data. Made of words of a tiny grammar by a fixed generator.
+void prepare_small_corpus(const Workspace& workspace);
+// WORKSPACE/run.yaml: a model of two blocks that trains in milliseconds a step; `extra` is more YAML.
+std::filesystem::path write_small_run(const Workspace& workspace, const std::string& extra = "");
+
+// "name sha256" of every file of a folder, sorted.
+std::vector<std::string> digests(const std::filesystem::path& folder);
+
+}  // namespace trireme
