@@ -53,6 +53,7 @@ struct CheckpointState {
   std::string config_json;    // the files of these names
   std::string tokenizer_json;
   std::vector<CheckpointParam> params;
+  std::string veto{};  // the leader's: why this save must fail; empty: nothing stands against it
 };
 
 struct Retention {

@@ -197,6 +197,7 @@ void CheckpointSaver::save(const CheckpointState& state) {
   job.error.clear();
   if (job.leads()) {
     try {
+      if (!state.veto.empty()) throw UserError(state.veto);
       job.check_attempt();
       job.prepare_files();
     } catch (const Error& failure) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -106,7 +107,8 @@ class TrainLoop {
     if (step_ == run_.steps || due(step_, run_.validation.every())) validation = validation_loss();
     if (!leads()) return;
     const SampleRange samples = run_.batches.step_range(step_ - 1);
-    ledger_->append({.step = step_, .begin = samples.begin, .end = samples.end});
+    unwritten_.push_back({.step = step_, .begin = samples.begin, .end = samples.end});
+    write_ledger();
     reporter_->step(step_, report, rate, times, validation);
   }
 
@@ -121,6 +123,23 @@ class TrainLoop {
         run_.batches.micro_batch, step_);
     validation_loss_ = loss.sum / loss.tokens;
     return validation_loss_;
+  }
+
+  // Lines that a full disk refuses wait for the next step. Returns why some do; nothing when all are written, and
+  // durable if asked.
+  enum class Durable { kNo, kYes };
+  std::string write_ledger(Durable durable = Durable::kNo) {
+    try {
+      while (!unwritten_.empty()) {
+        ledger_->append(unwritten_.front());
+        unwritten_.pop_front();
+      }
+      if (durable == Durable::kYes) ledger_->sync();
+    } catch (const UserError& error) {
+      log_warning("{}; the lines wait in memory", error.what());
+      return error.what();
+    }
+    return "";
   }
 
   Agreement agree() {
@@ -149,11 +168,13 @@ class TrainLoop {
       finish_save();
     }
     if (saved_step_ == step_) return;
+    CheckpointState now = state();
     if (leads()) {
-      ledger_->sync();
+      // A checkpoint must not outlive the account of the samples that led to it.
+      now.veto = write_ledger(Durable::kYes);
       reporter_->sync();
     }
-    saver_.save(state());
+    saver_.save(now);
     if (!wait) return;
     saver_.wait();
     finish_save();
@@ -212,7 +233,8 @@ class TrainLoop {
   const TrainRun& run_;
   TrainingStep training_;
   CheckpointSaver saver_;
-  std::optional<Ledger> ledger_;         // rank 0's
+  std::optional<Ledger> ledger_;  // rank 0's
+  std::deque<LedgerLine> unwritten_;
   std::optional<RunReporter> reporter_;  // rank 0's
   std::int64_t step_ = 0;                // steps done
   std::int64_t saved_step_ = -1;

@@ -15,7 +15,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kShort[] = "train: {steps: 6, global_batch: 4, micro_batch: 2}\ncheckpoint: {every: 2}\n";
+constexpr char kShort[] =
+    "train: {steps: 6, global_batch: 4, micro_batch: 2}\ncheckpoint: {every: 2}\nvalidation: {every: 5, max_samples: "
+    "8}\n";
 
 class BadInput : public ::testing::Test {
  protected:

@@ -34,7 +34,8 @@ void expect_each_sample_once(const fs::path& run, std::size_t steps) {
 }
 
 constexpr char kExact[] =
-    "train: {steps: 20, global_batch: 8, micro_batch: 2, exact_groups: 8}\nnumerics: exact\ncheckpoint: {every: 3}\n";
+    "train: {steps: 20, global_batch: 8, micro_batch: 2, exact_groups: 8}\nnumerics: exact\ncheckpoint: {every: "
+    "3}\nvalidation: {every: 5, max_samples: 8}\n";
 
 TEST(MpiExactRun, EndsInTheSameBytesWhateverTheRanksTheMicroBatchAndTheDeaths) {
   Workspace workspace("exact");
@@ -92,7 +93,7 @@ TEST(MpiFastRun, StaysWithinOneInAHundredThousandOfOneRanksLosses) {
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(
       workspace,
-      "train: {steps: 20, global_batch: 12, micro_batch: 2}\ncheckpoint: {every: 0}\nvalidation: {every: 0}\n");
+      "train: {steps: 20, global_batch: 12, micro_batch: 1}\ncheckpoint: {every: 0}\nvalidation: {every: 0}\n");
   ASSERT_EQ(run_command(train(file, workspace / "one", "")).exit_code, 0);
   const std::vector<double> expected = column(workspace / "one", "loss");
   ASSERT_EQ(expected.size(), 20u);
