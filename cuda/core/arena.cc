@@ -26,8 +26,8 @@ ArenaTensor Arena::allocate(const Shape& shape, DType dtype, const char* categor
   auto best = free_.end();
   for (auto range = free_.begin(); range != free_.end(); ++range)
     if (range->second >= bytes && (best == free_.end() || preference(range) < preference(best))) best = range;
-  CHECK(best != free_.end(), "the arena of ", capacity_, " bytes, ", in_use_, " of them in use, has no room for ", bytes,
-        " bytes of ", category);
+  CHECK(best != free_.end(), "the arena of ", capacity_, " bytes, ", in_use_, " of them in use, has no room for ",
+        bytes, " bytes of ", category);
 
   const auto [offset, size] = *best;
   free_.erase(best);

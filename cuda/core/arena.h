@@ -1,11 +1,12 @@
 // A training run that dies of memory in its third hour planned nothing. Here the step is first run shape-only: the same
-// code asks the same arena for the same tensors in the same order, but nothing is computed. The arena's peak in that pass is
-// the size of the one block that the real run gets, and the real run, asking in the same order, lands at the same offsets.
+// code asks the same arena for the same tensors in the same order, but nothing is computed. The arena's peak in that
+// pass is the size of the one block that the real run gets, and the real run, asking in the same order, lands at the
+// same offsets.
 //
 // Placement is best fit over a sorted list of free ranges, the one at the end last: a pure function of the sequence of
 // requests, whatever the capacity. Not thread-safe: a rank asks from one thread. A block is freed when its ArenaTensor
-// goes; work already put on a stream may still use it, and what is put on that same stream later comes after. Memory that
-// two streams use must outlive the event between them.
+// goes; work already put on a stream may still use it, and what is put on that same stream later comes after. Memory
+// that two streams use must outlive the event between them.
 #pragma once
 
 #include <cstddef>
@@ -53,15 +54,15 @@ class Arena {
   static constexpr std::size_t kAlignment = 256;  // bytes
   static constexpr std::size_t kUnlimited = std::size_t{1} << 62;
 
-  // `base` is device memory of `capacity` bytes, owned by the caller and outliving the arena. A shape-only arena has any
-  // base that nobody follows and kUnlimited bytes.
+  // `base` is device memory of `capacity` bytes, owned by the caller and outliving the arena. A shape-only arena has
+  // any base that nobody follows and kUnlimited bytes.
   Arena(std::byte* base, std::size_t capacity);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Contents undefined. CHECKs that it fits: the plan is wrong otherwise. `category` ("activations", "gradients", ...) is what
-  // the ledger of memory sums by; it points to a literal.
+  // Contents undefined. CHECKs that it fits: the plan is wrong otherwise. `category` ("activations", "gradients", ...)
+  // is what the ledger of memory sums by; it points to a literal.
   ArenaTensor allocate(const Shape& shape, DType dtype, const char* category);
 
   std::size_t peak_bytes() const { return peak_; }  // the highest end of a block so far: the capacity that suffices

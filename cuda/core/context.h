@@ -1,5 +1,5 @@
-// Everything a rank's code may know about where it runs, handed down instead of globals: one for each rank, so that many
-// ranks can be threads of one process.
+// Everything a rank's code may know about where it runs, handed down instead of globals: one for each rank, so that
+// many ranks can be threads of one process.
 #pragma once
 
 #include "cuda/core/arena.h"

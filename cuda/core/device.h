@@ -1,9 +1,10 @@
-// Memory and order, the same on a CPU and on a GPU. A back end fills `Device` as it fills the table of ops (cuda/ops/kernels.h),
-// so that a shared object can bring both and nobody above knows which one runs.
+// Memory and order, the same on a CPU and on a GPU. A back end fills `Device` as it fills the table of ops
+// (cuda/ops/kernels.h), so that a shared object can bring both and nobody above knows which one runs.
 //
-// Work is ordered by streams, on the host too: what is put on one stream runs in that order, streams run side by side, and
-// only an event orders one behind another. A host stream may run at once, on a thread of its own, or lazily in a shuffled
-// order (tests), so code that works by accident of timing fails early. `synchronize` is the only call that waits.
+// Work is ordered by streams, on the host too: what is put on one stream runs in that order, streams run side by side,
+// and only an event orders one behind another. A host stream may run at once, on a thread of its own, or lazily in a
+// shuffled order (tests), so code that works by accident of timing fails early. `synchronize` is the only call that
+// waits.
 #pragma once
 
 #include <cstddef>

@@ -1,13 +1,15 @@
-// Random numbers without state: the n-th number of a purpose is computed, not drawn, so that every rank and every layout sees
-// the same ones. Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011; checked in tests against the paper's known answers.
+// Random numbers without state: the n-th number of a purpose is computed, not drawn, so that every rank and every
+// layout sees the same ones. Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
+// as 1, 2, 3", SC 2011; checked in tests against the paper's known answers.
 //
 // Who counts how (part of the experiment: changing it changes every run):
 //   initial weight, element e of a tensor   key_of(seed, name)     counter {e/4 low, e/4 high, 0, 0}           lane e%4
-//   dropout, (sample, offset, column)       key_of(seed, site)     counter {sample low, high, offset, column/4} lane column%4
-//   attention dropout, (sample, head, q, k) key_of(seed, site) mixed with head   counter {sample low, high, q, k/4}  lane k%4
-// Initial weights are normal by Box-Muller: of lanes a, b = 2j, 2j + 1 of a block, sqrt(-2 ln u) (cos, sin)(2 pi v) with
-// u = (a + 1) / 2^32 and v = b / 2^32, in fp64, times the deviation, rounded to fp32 and from there to the tensor's dtype.
+//   dropout, (sample, offset, column)       key_of(seed, site)     counter {sample low, high, offset, column/4} lane
+//   column%4 attention dropout, (sample, head, q, k) key_of(seed, site) mixed with head   counter {sample low, high, q,
+//   k/4}  lane k%4
+// Initial weights are normal by Box-Muller: of lanes a, b = 2j, 2j + 1 of a block, sqrt(-2 ln u) (cos, sin)(2 pi v)
+// with u = (a + 1) / 2^32 and v = b / 2^32, in fp64, times the deviation, rounded to fp32 and from there to the
+// tensor's dtype.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// A device that has everything but numbers. The step runs on it to learn how much memory it takes and which calls it makes,
-// for any rank of any mesh on one CPU. Its addresses are never followed: they start at kBase, where nothing is mapped.
+// A device that has everything but numbers. The step runs on it to learn how much memory it takes and which calls it
+// makes, for any rank of any mesh on one CPU. Its addresses are never followed: they start at kBase, where nothing is
+// mapped.
 #pragma once
 
 #include "cuda/core/device.h"

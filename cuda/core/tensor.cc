@@ -4,11 +4,16 @@ namespace trireme {
 
 const char* name_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "fp32";
-    case DType::kBF16: return "bf16";
-    case DType::kF16: return "fp16";
-    case DType::kI32: return "int32";
-    case DType::kI64: return "int64";
+    case DType::kF32:
+      return "fp32";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kF16:
+      return "fp16";
+    case DType::kI32:
+      return "int32";
+    case DType::kI64:
+      return "int64";
   }
   return "?";
 }
@@ -31,8 +36,6 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   return {data + static_cast<std::size_t>(begin * row) * bytes_of(dtype), dtype, part};
 }
 
-Tensor Tensor::flat(std::int64_t begin, std::int64_t end) const {
-  return view({elements()}).rows(begin, end);
-}
+Tensor Tensor::flat(std::int64_t begin, std::int64_t end) const { return view({elements()}).rows(begin, end); }
 
 }  // namespace trireme

@@ -1,6 +1,6 @@
-// A tensor here is where numbers lie, not the numbers: an address that may belong to a GPU, a shape and a dtype. It owns
-// nothing and is copied freely. Every tensor is contiguous and row-major; what needs a stride is declared with another dim
-// instead (K and V as [R, 2, Hk, D]), so that kernels have one kind of argument.
+// A tensor here is where numbers lie, not the numbers: an address that may belong to a GPU, a shape and a dtype. It
+// owns nothing and is copied freely. Every tensor is contiguous and row-major; what needs a stride is declared with
+// another dim instead (K and V as [R, 2, Hk, D]), so that kernels have one kind of argument.
 //
 // Only a back end (cuda/host, cuda/device) follows `data`. Everybody else passes it on; tests make it unreadable.
 #pragma once
@@ -20,11 +20,16 @@ enum class DType : std::uint8_t { kF32, kBF16, kF16, kI32, kI64 };
 
 constexpr std::size_t bytes_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return 4;
-    case DType::kBF16: return 2;
-    case DType::kF16: return 2;
-    case DType::kI32: return 4;
-    case DType::kI64: return 8;
+    case DType::kF32:
+      return 4;
+    case DType::kBF16:
+      return 2;
+    case DType::kF16:
+      return 2;
+    case DType::kI32:
+      return 4;
+    case DType::kI64:
+      return 8;
   }
   return 0;
 }

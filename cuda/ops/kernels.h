@@ -1,5 +1,5 @@
-// Every op of Trireme, once: its shapes, its equation and the bytes it has to move. A back end (cuda/host, cuda/device) is a
-// filled table; everything above calls through it and does not know which. A missing entry does not compile.
+// Every op of Trireme, once: its shapes, its equation and the bytes it has to move. A back end (cuda/host, cuda/device)
+// is a filled table; everything above calls through it and does not know which. A missing entry does not compile.
 //
 // Conventions
 //   R rows (tokens of the micro-batch, sample after sample), C hidden size, O and I the sizes of a linear, V vocabulary
@@ -8,8 +8,8 @@
 //   parameters and the optimizer's tensors are fp32. "f32", "i32", "i64" mark what is always so.
 //   Gradients of parameters are added to (`+=`); other outputs are overwritten, whatever they held.
 //   An optional tensor is one that is not given(). Outputs may not alias inputs unless said. R may be 0.
-//   Every op but a linear in Order::kFast gives the same bits for any number of threads, and treats a row the same whatever
-//   rows stand beside it; sums over rows run in the order of the rows of that call.
+//   Every op but a linear in Order::kFast gives the same bits for any number of threads, and treats a row the same
+//   whatever rows stand beside it; sums over rows run in the order of the rows of that call.
 #pragma once
 
 #include <cstdint>
@@ -80,8 +80,8 @@ struct Kernels {
   // --- norms. x, y [R, C]; w, b [C]; mean, rstd [R] f32.
   // LayerNorm: y = (x - mean) rstd w + b, rstd = 1/sqrt(var + epsilon), var = mean((x - mean)^2).  2 R C s bytes.
   void (*layernorm_forward)(Stream, Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor w, Tensor b, float epsilon);
-  // dx = rstd (g - mean(g) - xhat mean(g xhat)) + dresidual, g = dy w, xhat = (x - mean) rstd. dresidual [R, C] optional,
-  // may alias dx.  3 or 4 R C s bytes.
+  // dx = rstd (g - mean(g) - xhat mean(g xhat)) + dresidual, g = dy w, xhat = (x - mean) rstd. dresidual [R, C]
+  // optional, may alias dx.  3 or 4 R C s bytes.
   void (*layernorm_backward_input)(Stream, Tensor dx, Tensor dy, Tensor dresidual, Tensor x, Tensor mean, Tensor rstd,
                                    Tensor w);
   // dw, db [C] f32: dw += sum over rows of dy xhat, db += sum over rows of dy.
@@ -96,12 +96,12 @@ struct Kernels {
   // positions [R] i32. Pairs (d, d + D/2) turn by sign * position * theta^(-2d/D); sign = 1 forward, -1 backward.
   void (*rope)(Stream, Tensor x, Tensor positions, double theta, int sign);
 
-  // --- attention. q, o [R, H, D]; kv [K, 2, Hk, D]; keys [R, 2] i32; lse [R, H] f32. H is a multiple of Hk; head h uses
-  // K and V of head h / (H / Hk). Row r attends to rows [keys[r][0], keys[r][1]) of kv; both ends never fall from one row
-  // to the next; an empty range gives o = 0, lse = -inf. That says causal, full, packed documents and cached keys alike.
-  // s_j = scale q k_j; lse = log sum_j exp(s_j); o = sum_j drop(exp(s_j - lse)) v_j. Never [R, K] in memory.
-  // Dropped by (sample and offset of the query's row, offset of the key's row, head); `rows` describes both (then K = R)
-  // and is read only if dropout.probability > 0.   4 D H (pairs) FLOP.
+  // --- attention. q, o [R, H, D]; kv [K, 2, Hk, D]; keys [R, 2] i32; lse [R, H] f32. H is a multiple of Hk; head h
+  // uses K and V of head h / (H / Hk). Row r attends to rows [keys[r][0], keys[r][1]) of kv; both ends never fall from
+  // one row to the next; an empty range gives o = 0, lse = -inf. That says causal, full, packed documents and cached
+  // keys alike. s_j = scale q k_j; lse = log sum_j exp(s_j); o = sum_j drop(exp(s_j - lse)) v_j. Never [R, K] in
+  // memory. Dropped by (sample and offset of the query's row, offset of the key's row, head); `rows` describes both
+  // (then K = R) and is read only if dropout.probability > 0.   4 D H (pairs) FLOP.
   void (*attention_forward)(Stream, Tensor o, Tensor lse, Tensor q, Tensor kv, Tensor keys, float scale, Dropout,
                             RowIds rows);
   // dq [R, H, D], dkv [K, 2, Hk, D].  10 D H (pairs) FLOP.
@@ -114,7 +114,8 @@ struct Kernels {
   // x [R, 2, F] (gate, up): y [R, F] = gate sigmoid(gate) up.  3 R F s bytes.
   void (*swiglu_forward)(Stream, Tensor y, Tensor x);
   void (*swiglu_backward)(Stream, Tensor dx, Tensor dy, Tensor x);  // 5 R F s bytes
-  // y = drop(x) + residual. x, y [R, C]; residual optional, may alias y; x may alias y. The gradient is the same op on dy.
+  // y = drop(x) + residual. x, y [R, C]; residual optional, may alias y; x may alias y. The gradient is the same op on
+  // dy.
   void (*dropout)(Stream, Tensor y, Tensor x, Tensor residual, Dropout, RowIds rows);
 
   // --- cross-entropy over a range of the vocabulary. logits [R, V] f32; targets [R] i32 (of the whole vocabulary);
@@ -124,7 +125,8 @@ struct Kernels {
   void (*cross_entropy_statistics)(Stream, Tensor statistics, Tensor logits, Tensor targets, CrossEntropy);
   // Joins the statistics of several ranges: parts [n, R, 4].
   void (*cross_entropy_merge)(Stream, Tensor statistics, Tensor parts);
-  // loss [R] f32 = weight ((1 - e) (lse - l_target) + e (lse - sum l / vocabulary) + z lse^2), e label smoothing, z z-loss.
+  // loss [R] f32 = weight ((1 - e) (lse - l_target) + e (lse - sum l / vocabulary) + z lse^2), e label smoothing, z
+  // z-loss.
   void (*cross_entropy_loss)(Stream, Tensor loss, Tensor statistics, Tensor weights, CrossEntropy);
   // dlogits [R, V] (any dtype; may alias f32 logits), with scale [1] f32:
   // weight scale (softmax_j (1 + 2 z lse) - (1 - e) [j = target] - e / vocabulary); 0 in padding columns.
@@ -141,8 +143,8 @@ struct Kernels {
   // scale [1] f32 = numerator / count, count [1] f32; 0 when the count is 0.
   void (*reciprocal)(Stream, Tensor scale, Tensor count, float numerator);
 
-  // --- initial weights. x is the box at `begin` of a tensor of shape `global`; element e (row-major in the global tensor)
-  // is normal with mean 0 and deviation std, from Philox by Box-Muller in fp64, rounded: the same for any box.
+  // --- initial weights. x is the box at `begin` of a tensor of shape `global`; element e (row-major in the global
+  // tensor) is normal with mean 0 and deviation std, from Philox by Box-Muller in fp64, rounded: the same for any box.
   void (*init_normal)(Stream, Tensor x, Shape global, Shape begin, std::uint64_t key, float std);
 
   // --- gradients and the optimizer, f32, over lists of tensors.
@@ -150,8 +152,8 @@ struct Kernels {
   void (*square_sums)(Stream, Tensor sums, Tensors x);
   // flags [number of tensors] i32: 1 where a tensor holds an infinity or a NaN, else 0.  4 n bytes.
   void (*find_nonfinite)(Stream, Tensor flags, Tensors x);
-  // norm = sqrt(sum of sums) (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; skip = any flag set (flags [n] i32)
-  // or norm not finite; applied += 1 - skip.
+  // norm = sqrt(sum of sums) (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; skip = any flag set (flags [n]
+  // i32) or norm not finite; applied += 1 - skip.
   void (*decide_step)(Stream, StepControl, Tensor sums, Tensor flags, float limit);
   // Unless skip: g = clip grad; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = applied;
   // master -= lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon) + decay master); parameter = rounded master.
