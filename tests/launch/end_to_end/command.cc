@@ -86,7 +86,8 @@ fs::path write_small_run(const Workspace& workspace, const std::string& extra) {
                   "data: {path: " + (workspace / "data").string() + "}\n" +
                   "model: {family: llama, layers: 2, hidden_size: 32, heads: 4, kv_heads: 2, sequence_length: 32,\n"
                   "        tied_embeddings: true, dropout: 0.1, attention_dropout: 0.1}\n"
-                  "optimizer: {learning_rate: 3e-3, warmup_steps: 2}\n" + extra);
+                  "optimizer: {learning_rate: 3e-3, warmup_steps: 2}\n" +
+                  extra);
   return path;
 }
 
