@@ -45,13 +45,14 @@ TrainingStep::~TrainingStep() { context_.device->destroy_event(event_); }
 
 void TrainingStep::initialize() { optimizer_->initialize(experiment_.seed); }
 
-void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate) {
+void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate,
+                       const Schedule& schedule) {
   const DeviceBatches batches(context_, micro_batches, spans_);
   enter(RunPhase::kBackward, step);
   count_tokens(micro_batches, step);
   gradients_->begin_step(step);
   context_.ops->fill(context_.compute, loss_, 0);
-  run_schedule(one_stage(static_cast<int>(batches.size())), batches, step);
+  run_schedule(schedule, batches, step);
   reduce_loss(step);
   enter(RunPhase::kReduction, step);
   const auto begin = std::chrono::steady_clock::now();

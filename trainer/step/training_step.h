@@ -61,7 +61,11 @@ class TrainingStep {
   void initialize();
 
   // One step over this rank's micro-batches, in order; `step` counts from 1. Returns before it has run.
-  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate);
+  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate) {
+    run(step, micro_batches, learning_rate, one_stage(static_cast<int>(micro_batches.size())));
+  }
+  // In another order than one micro-batch after the other. Micro-batches' weight gradients must come in their order.
+  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate, const Schedule& schedule);
   StepReport report();
 
   // trainer/step/sample_losses.h, with the weights as they are.
@@ -71,6 +75,9 @@ class TrainingStep {
   const Parameters& parameters() const { return *parameters_; }
   Optimizer& optimizer() { return *optimizer_; }
   const ParamList& list() const { return list_; }
+  // Parameter by parameter as in list(), f32: the last step's, reduced, before clipping. A tied parameter's is in its
+  // owner's too.
+  Tensors gradients() const { return gradients_->reduced(); }
   Order order() const { return experiment_.numerics == config::exact ? Order::kExact : Order::kFast; }
 
  private:

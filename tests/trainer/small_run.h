@@ -1,0 +1,41 @@
+// A training step of a small model on a rank of a test, with the memory that its plan says.
+#pragma once
+
+#include "tests/trainer/small_model.h"
+#include "tests/trainer/test_rank.h"
+#include "trainer/step/memory_plan.h"
+
+namespace trireme {
+
+class SmallRun {
+ public:
+  // `more` times the planned memory, for schedules that keep more than the planned one.
+  SmallRun(LocalGroup& group, const Experiment& experiment, const BatchPlan& plan, const HostOptions& options = {},
+           std::size_t more = 1);
+
+  TestRank& rank() { return rank_; }
+  TrainingStep& step() { return step_; }
+  RecordingCommunicator& peers() { return peers_; }
+
+  // Weights into masters and parameters; and back, as the model computes with them.
+  void set_weights(const oracle::Tensors& weights);
+  oracle::Tensors weights();
+  oracle::Tensors masters();
+  oracle::Tensors gradients();  // of owned parameters
+
+  // One step on small_micro_batches(plan, number - 1).
+  StepReport run(std::int64_t number, double learning_rate);
+  StepReport run(std::int64_t number, double learning_rate, const Schedule& schedule);
+
+ private:
+  template <class Read>
+  oracle::Tensors of_owned(Read read);
+
+  Experiment experiment_;
+  BatchPlan plan_;
+  TestRank rank_;
+  RecordingCommunicator peers_;
+  TrainingStep step_;
+};
+
+}  // namespace trireme
