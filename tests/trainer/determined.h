@@ -1,6 +1,6 @@
 // How far may a model in fp32 or bf16 be from the exact one? As far as the exact one moves when each of its operations
-// is off by a unit roundoff: no bound on sums of |terms| alone is both safe and sharp over many layers, since it forgets
-// that the same rounding reaches a gradient by many ways.
+// is off by a unit roundoff: no bound on sums of |terms| alone is both safe and sharp over many layers, since it
+// forgets that the same rounding reaches a gradient by many ways.
 //
 // So the oracle runs kRuns times with random roundings, and `spread` is the largest deviation seen; a result made of N
 // independent roundings is off by a normal error of about that size. kAllowed = 8 times it, for each element (12

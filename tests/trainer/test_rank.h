@@ -1,4 +1,5 @@
-// A rank of a test: a host device, an arena of exactly the bytes given, and a place in a group of ranks that are threads.
+// A rank of a test: a host device, an arena of exactly the bytes given, and a place in a group of ranks that are
+// threads.
 #pragma once
 
 #include <functional>

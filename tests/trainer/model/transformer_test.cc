@@ -103,13 +103,13 @@ TEST_P(WholeModel, SampleLossesAreTheOraclesWithoutDropoutOrSmoothing) {
 INSTANTIATE_TEST_SUITE_P(Families, WholeModel, testing::ValuesIn(kCircumstances),
                          [](const auto& one) { return std::string(one.param.name); });
 
-TEST(FlopsPerToken, AreSixPerWeightOfAGemmAndTwelveLayersWidthLengthForAttention) {
+TEST(FlopsPerToken, AreSixPerWeightOfAGemmAndSixLayersWidthLengthForCausalAttention) {
   const config::Model gpt2 = small_model(config::Model::gpt2, true);
   const double gemm = 2 * (24 * 24 * 4 + 2 * 24 * 40) + 24 * 37;
-  EXPECT_EQ(flops_per_token(gpt2), 6 * gemm + 12.0 * 2 * 24 * 9);
+  EXPECT_EQ(flops_per_token(gpt2), 6 * gemm + 6.0 * 2 * 24 * 9);
   const config::Model llama = small_model(config::Model::llama, false);
   const double llama_gemm = 2 * (24 * 24 * 2 + 24 * 16 + 3 * 24 * 40) + 24 * 37;
-  EXPECT_EQ(flops_per_token(llama), 6 * llama_gemm + 12.0 * 2 * 24 * 9);
+  EXPECT_EQ(flops_per_token(llama), 6 * llama_gemm + 6.0 * 2 * 24 * 9);
 }
 
 }  // namespace

@@ -106,10 +106,10 @@ class Run {
     if (!training_ || d_.dropout == 0) return x;
     for (std::size_t r = 0; r < x.size(); ++r) {
       const Values ones(x[r].size(), 1);
-      const Values factors = dropout(ones, {}, static_cast<float>(d_.dropout), key_of(seed_, site),
-                                     {static_cast<double>(rows_[r].sample)}, {static_cast<double>(rows_[r].offset)},
-                                     ones.size())
-                                 .value;
+      const Values factors =
+          dropout(ones, {}, static_cast<float>(d_.dropout), key_of(seed_, site), {static_cast<double>(rows_[r].sample)},
+                  {static_cast<double>(rows_[r].offset)}, ones.size())
+              .value;
       for (std::size_t c = 0; c < x[r].size(); ++c) x[r][c] = tape_.store(x[r][c] * factors[c]);
     }
     return x;
@@ -169,7 +169,8 @@ class Run {
             products.push_back(q[r][at(h * d_.head_dim + d)] * k[j][at(group * d_.head_dim + d)]);
           e.push_back(exp(sum(products) * (1 / std::sqrt(static_cast<double>(d_.head_dim)))));
         }
-        const Var total = sum(e);
+        // Its gradient is what the backward pass takes from o as stored, dO . o.
+        const Var total = tape_.store_gradient(sum(e));
         for (int d = 0; d < d_.head_dim; ++d) {
           Row terms;
           for (std::size_t j = first; j <= r; ++j)
@@ -211,8 +212,7 @@ class Run {
       Row logits;
       for (int v = 0; v < d_.vocabulary; ++v) {
         Row terms;
-        for (int c = 0; c < d_.hidden; ++c)
-          terms.push_back(x[r][at(c)] * weight(table)[at(v * d_.hidden + c)]);
+        for (int c = 0; c < d_.hidden; ++c) terms.push_back(x[r][at(c)] * weight(table)[at(v * d_.hidden + c)]);
         logits.push_back(sum(terms));
       }
       out.logits.emplace_back();

@@ -41,10 +41,10 @@ struct Token {
 using Tensors = std::map<std::string, std::vector<double>>;
 
 struct Outcome {
-  double loss = 0;                      // mean over the tokens that count
-  std::vector<double> sample_losses;    // plain cross-entropy, summed over a sample's tokens, in order of first rows
+  double loss = 0;                    // mean over the tokens that count
+  std::vector<double> sample_losses;  // plain cross-entropy, summed over a sample's tokens, in order of first rows
   std::vector<std::vector<double>> logits;  // [R][V]
-  Tensors gradients;                    // of the loss, for every entry of the parameters
+  Tensors gradients;                        // of the loss, for every entry of the parameters
 };
 
 enum class Mode { kTraining, kEvaluation };  // dropout, smoothing, z-loss; or none of them

@@ -74,9 +74,7 @@ class Tape {
     nodes_.push_back(node);
     return {this, static_cast<std::uint32_t>(nodes_.size() - 1)};
   }
-  void add(double& sum, double term) {
-    sum = noisy(sum + noisy(term, rounding_.arithmetic), rounding_.arithmetic);
-  }
+  void add(double& sum, double term) { sum = noisy(sum + noisy(term, rounding_.arithmetic), rounding_.arithmetic); }
   double noisy(double x, double unit) {
     if (unit == 0) return x;
     state_ ^= state_ << 13;  // G. Marsaglia, "Xorshift RNGs", 2003
