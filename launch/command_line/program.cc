@@ -88,7 +88,7 @@ int run_parsed(CLI::App& program, std::vector<std::string> arguments, ExitCode& 
   try {
     program.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    write_output(innermost(program).help());
+    write_output(program.help());  // of the command that was named
   } catch (const CLI::CallForVersion&) {
     write_output(std::string("trireme ") + kVersion + "\n");
   } catch (const CLI::ParseError& error) {

@@ -128,6 +128,7 @@ TEST_F(DataCommands, InspectFindsAnExchangedTokenizer) {
 TEST_F(DataCommands, InspectSaysWhatItKnows) {
   EXPECT_THAT(run({"inspect", in("none")}).errors, HasSubstr("there is no " + in("none")));
   EXPECT_THAT(run({"inspect", in("")}).errors, HasSubstr("is nothing that inspect knows"));
+  EXPECT_THAT(run({"inspect", in("corpus.jsonl")}).errors, HasSubstr("a file that inspect does not know"));
   ASSERT_EQ(prepare({}).exit_code, 0);
   EXPECT_THAT(run({"inspect", in("data"), "--text", "test"}).errors, HasSubstr("test"));
 }

@@ -23,7 +23,8 @@ TEST(Program, HelpsNewcomers) {
   const Ended help = run({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(help.output, AllOf(HasSubstr("config"), HasSubstr("./launch/quickstart"), HasSubstr("Exit codes")));
-  EXPECT_THAT(run({"config", "--help"}).output, AllOf(HasSubstr("--set"), HasSubstr("launch/recipes/")));
+  EXPECT_THAT(run({"config", "--help"}).output,
+              AllOf(HasSubstr("Usage: trireme config"), HasSubstr("--set"), HasSubstr("launch/recipes/")));
   EXPECT_EQ(run({"--version"}).output, "trireme 0.1.0\n");
   EXPECT_EQ(run({}).exit_code, 2);
 }
