@@ -81,8 +81,8 @@ void inspect_checkpoint(const fs::path& folder, const InspectOptions& options) {
   write_output(fmt::format("{}: a checkpoint after step {}\n", folder.string(), manifest.step()));
   write_output(fmt::format("next sample {}, {} updates applied, weights in {}\n", exact_count(manifest.cursor()),
                            exact_count(manifest.applied_updates()), manifest.dtype()));
-  write_output("\n" + file_table(manifest));
-  if (options.tensors) write_output("\n" + tensor_table(checkpoint));
+  write_output(fmt::format("\n{}", file_table(manifest)));
+  if (options.tensors) write_output(fmt::format("\n{}", tensor_table(checkpoint)));
   write_output("\nits experiment:\n" + indented(manifest.experiment()));
   if (options.verify) write_output("Every block has the manifest's digest.\n");
 }
@@ -97,7 +97,7 @@ void inspect_run(const fs::path& run, const InspectOptions& options) {
   if (checkpoints.empty()) throw UserError(run.string() + " is a run without a checkpoint yet");
   write_output(fmt::format("{}: a run with {} {}\n", run.string(), checkpoints.size(),
                            checkpoints.size() == 1 ? "checkpoint" : "checkpoints"));
-  for (const fs::path& checkpoint : checkpoints) write_output("  " + checkpoint.filename().string() + "\n");
+  for (const fs::path& checkpoint : checkpoints) write_output(fmt::format("  {}\n", checkpoint.filename().string()));
   write_output("\nThe newest:\n");
   inspect_checkpoint(checkpoints.back(), options);
 }

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 
@@ -24,7 +25,7 @@ std::string bytes_of(const fs::path& file) {
 class DataCommands : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / "trireme_data_commands";
+    folder_ = fs::path(testing::TempDir()) / ("trireme_data_commands-" + std::to_string(getpid()));
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     std::ofstream jsonl(folder_ / "corpus.jsonl");

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 
@@ -13,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(PlotCommand, DrawsARunBesideItsMetricsAndSeveralWhereItIsTold) {
-  const fs::path folder = fs::path(testing::TempDir()) / "trireme_plot_command";
+  const fs::path folder = fs::path(testing::TempDir()) / ("trireme_plot_command-" + std::to_string(getpid()));
   fs::remove_all(folder);
   for (const char* name : {"a", "b"}) {
     fs::create_directories(folder / name);

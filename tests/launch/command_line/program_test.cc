@@ -7,6 +7,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 
@@ -56,7 +57,7 @@ TEST(ConfigCommand, PrintsWhatLoadsToTheSame) {
   ASSERT_EQ(first.exit_code, 0) << first.errors;
   EXPECT_THAT(first.output, AllOf(StartsWith("run:\n"), HasSubstr("seed: 7\n"),
                                   HasSubstr("# parameters: 8,030,261,248\n"), HasSubstr("global_batch: 1024")));
-  const std::string printed = testing::TempDir() + "/trireme_config_command.yaml";
+  const std::string printed = testing::TempDir() + "/trireme_config_command-" + std::to_string(getpid()) + ".yaml";
   std::ofstream(printed) << first.output;
   EXPECT_EQ(run({"config", printed}).output, first.output);
   std::filesystem::remove(printed);

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <unistd.h>
 
 #include "launch/config/model_size.h"
 #include "tests/launch/config/problems_of.h"
@@ -136,7 +137,7 @@ TEST(HuggingFaceConfig, AnswersNoiseInOneLine) {
 class ModelFrom : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "trireme_model_from";
+    folder_ = std::filesystem::path(testing::TempDir()) / ("trireme_model_from-" + std::to_string(getpid()));
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "dataloader/shard/manifest.h"
 #include "launch/config/fields.h"
@@ -68,7 +69,7 @@ TEST(PrintRun, LoadsToTheSame) {
 class ResolveVocabulary : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "trireme_resolve_vocabulary";
+    folder_ = std::filesystem::path(testing::TempDir()) / ("trireme_resolve_vocabulary-" + std::to_string(getpid()));
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     DatasetManifest manifest;

@@ -41,7 +41,7 @@ TEST(Inspect, ShowsRunsAndCheckpointsAndNamesTheirDamage) {
   }
   const CommandResult damaged = run_command(inspect + quoted(checkpoint) + " --verify");
   EXPECT_EQ(damaged.exit_code, 3);
-  EXPECT_THAT(damaged.output, HasSubstr("model.safetensors"));
+  EXPECT_THAT(damaged.output, HasSubstr("model.norm.weight"));
 }
 
 }  // namespace
