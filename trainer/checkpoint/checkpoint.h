@@ -3,17 +3,17 @@
 // one rename.
 //
 //   RUN/checkpoints/step-00000100/
-//     model*.safetensors (+ index)      the parameters, under Hugging Face names, in the run's dtype
-//     config.json, tokenizer.json       with them the directory opens in Hugging Face's libraries as it is
-//     master*.safetensors               fp32 master weights (the truth, of which bf16 files are the rounding); none in
-//     fp32 first_moment*, second_moment*     of AdamW, fp32, under the same names manifest step, cursor, digests, the
-//     experiment; written last
+//     model*.safetensors (+ index)   the parameters, under Hugging Face names, in the run's dtype
+//     config.json, tokenizer.json    with them the directory opens in Hugging Face's libraries as it is
+//     master*.safetensors            fp32 masters (the truth, of which bf16 files are the rounding); none in fp32
+//     first_moment*, second_moment*  of AdamW, fp32, under the same names
+//     manifest.textproto             step, cursor, digests, the experiment; written last
 //
-// Saving: save() copies the tensors to host memory and returns; threads of every rank then write and fsync their parts,
-// without talking to each other. The loop asks state() at each step's edge, and when every rank has written (or one has
-// failed) all call finish() together: the leader proves that the parts cover every byte, writes the manifest and
-// renames. One save at a time. A save that fails leaves the last good checkpoint intact, is reported and does not stop
-// the run.
+// Saving: save() copies the tensors to host memory and returns; threads of every rank then write, fsync and read back
+// their parts, without talking to each other. The loop asks state() at each step's edge, and when every rank has
+// written (or one has failed) all call finish() together: the leader proves that the parts cover every byte, writes the
+// manifest and renames. One save at a time. A save that fails leaves the last good checkpoint intact, is reported and
+// does not stop the run.
 //
 // Loading checks every digest, and that bf16 weights are the rounding of the masters. Throws DamagedDataError naming
 // file, tensor and byte range; UserError when the experiment differs.
@@ -33,6 +33,9 @@
 #include "trainer/step/run_observer.h"
 
 namespace trireme {
+
+// Of data in one safetensors file. Files are split by it, so it is part of what "the same bytes" means.
+inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{2} << 30;
 
 // A parameter and the box of it that this rank holds; tensors have the box's shape. Only owned ones (no tied
 // parameters).
@@ -74,8 +77,8 @@ class CheckpointSaver {
 
   // `folder` is RUN/checkpoints, seen by all ranks. Collects leftovers of earlier attempts; a lower `attempt` than the
   // folder has seen is refused. Collective calls: the constructor, save, finish.
-  CheckpointSaver(Context& context, Communicator& world, std::filesystem::path folder, Retention retention,
-                  int attempt);
+  CheckpointSaver(Context& context, Communicator& world, std::filesystem::path folder, Retention retention, int attempt,
+                  SaveOptions options = {});
   ~CheckpointSaver();  // gives up what is not finished
 
   void set_observer(RunObserver* observer);  // may be null; outlives this

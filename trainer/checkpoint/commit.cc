@@ -5,30 +5,24 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "dataloader/shard/durable_file.h"
 #include "monitoring/error.h"
 #include "monitoring/log.h"
+#include "trainer/checkpoint/write.h"
 
 namespace trireme {
 namespace {
 
 namespace fs = std::filesystem;
 
-void sync_folder(const fs::path& path) {
-  const int folder = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) throw UserError(fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
-  const int failed = fsync(folder);
-  const int error = errno;
-  close(folder);
-  if (failed != 0) throw UserError(fmt::format("cannot make {} durable: {}", path.string(), std::strerror(error)));
-}
+constexpr std::string_view kReplaced = ".replaced";
 
 // "step-00000100" -> 100; nothing for other names.
 std::optional<std::int64_t> step_of(const fs::path& path) {
@@ -37,16 +31,18 @@ std::optional<std::int64_t> step_of(const fs::path& path) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  if (error != std::errc() || end != name.data() + name.size() || name != checkpoint_name(step)) return std::nullopt;
   return step;
 }
 
 std::vector<std::vector<WrittenTensor>> by_entry(const std::vector<PlannedFile>& files,
                                                  const std::vector<std::string>& parts) {
   std::vector<std::vector<WrittenTensor>> found(files.size());
-  for (std::size_t f = 0; f < files.size(); ++f) found[f].resize(files[f].entries.size());
   std::vector<std::vector<int>> count(files.size());
-  for (std::size_t f = 0; f < files.size(); ++f) count[f].resize(files[f].entries.size());
+  for (std::size_t f = 0; f < files.size(); ++f) {
+    found[f].resize(files[f].entries.size());
+    count[f].resize(files[f].entries.size());
+  }
   for (const std::string& part : parts)
     for (WrittenTensor& tensor : decode_written(part)) {
       CHECK(tensor.file < files.size() && tensor.entry < files[tensor.file].entries.size(), "a tensor of no file");
@@ -59,35 +55,8 @@ std::vector<std::vector<WrittenTensor>> by_entry(const std::vector<PlannedFile>&
   return found;
 }
 
-}  // namespace
-
-std::string checkpoint_name(std::int64_t step) { return fmt::format("step-{:08}", step); }
-
-std::string encode_written(const std::vector<WrittenTensor>& written) {
-  std::string text;
-  for (const WrittenTensor& tensor : written) {
-    text += fmt::format("{} {} {}", tensor.file, tensor.entry, tensor.block_digests.size());
-    for (const std::string& digest : tensor.block_digests) text += " " + digest;
-    text += "\n";
-  }
-  return text;
-}
-
-std::vector<WrittenTensor> decode_written(const std::string& text) {
-  std::vector<WrittenTensor> written;
-  std::istringstream in(text);
-  WrittenTensor tensor;
-  std::size_t digests = 0;
-  while (in >> tensor.file >> tensor.entry >> digests) {
-    tensor.block_digests.resize(digests);
-    for (std::string& digest : tensor.block_digests) in >> digest;
-    written.push_back(tensor);
-  }
-  return written;
-}
-
-void commit_checkpoint(const fs::path& folder, const fs::path& temporary, const CheckpointState& state,
-                       const std::vector<PlannedFile>& files, const std::vector<std::string>& parts) {
+proto::CheckpointManifest manifest_of(const CheckpointState& state, const std::vector<PlannedFile>& files,
+                                      const std::vector<std::string>& parts) {
   const auto written = by_entry(files, parts);
   proto::CheckpointManifest manifest;
   manifest.set_step(state.step);
@@ -106,6 +75,47 @@ void commit_checkpoint(const fs::path& folder, const fs::path& temporary, const 
       for (const std::string& digest : written[f][e].block_digests) tensor.add_block_digests(digest);
     }
   }
+  return manifest;
+}
+
+// What stands at `path` already, if anything, is at `aside` or at `temporary` afterwards; it is there until the instant
+// at which the new one is, where the file system can exchange two names.
+void put_in_place(const fs::path& temporary, const fs::path& path, const fs::path& aside) {
+  if (fs::exists(path)) {
+    if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) return;
+    fs::rename(path, aside);
+  }
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (!error) return;
+  std::error_code ignored;
+  if (fs::exists(aside)) fs::rename(aside, path, ignored);
+  throw UserError(fmt::format("cannot rename {} to {}: {}", temporary.string(), path.string(), error.message()));
+}
+
+// Through a network file system a rename may have been another writer's: what is there now must be ours.
+void check_in_place(const fs::path& path, const std::string& manifest) {
+  std::ifstream in(path / kCheckpointManifestFile, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in || text.str() != manifest)
+    throw UserError(fmt::format("{} is not what was just renamed to it: does another run write into {}?", path.string(),
+                                path.parent_path().string()));
+}
+
+int attempt_seen(const fs::path& folder) {
+  int seen = 0;
+  if (std::ifstream in(folder / "attempt"); in) in >> seen;
+  return seen;
+}
+
+}  // namespace
+
+std::string checkpoint_name(std::int64_t step) { return fmt::format("step-{:08}", step); }
+
+void commit_checkpoint(const fs::path& folder, const fs::path& temporary, const CheckpointState& state,
+                       const std::vector<PlannedFile>& files, const std::vector<std::string>& parts) {
+  proto::CheckpointManifest manifest = manifest_of(state, files, parts);
   const auto add_plain = [&](const std::string& name, const std::string& contents) {
     if (contents.empty()) return;
     write_file_durably(temporary / name, contents);
@@ -117,19 +127,24 @@ void commit_checkpoint(const fs::path& folder, const fs::path& temporary, const 
   add_plain("config.json", state.config_json);
   add_plain("tokenizer.json", state.tokenizer_json);
   add_plain("model.safetensors.index.json", model_index(files));
-  write_file_durably(temporary / kCheckpointManifestFile, checkpoint_manifest_text(manifest));
+  const std::string text = checkpoint_manifest_text(manifest);
+  write_file_durably(temporary / kCheckpointManifestFile, text);
   sync_folder(temporary);
 
-  const fs::path path = folder / checkpoint_name(state.step);
-  std::error_code error;
-  // Of an attempt that was resumed from before it: what is there under this name did not verify.
-  if (fs::exists(path)) fs::rename(path, folder / fmt::format(".{}.replaced", checkpoint_name(state.step)), error);
-  fs::rename(temporary, path, error);
-  if (error)
-    throw UserError(fmt::format("cannot rename {} to {}: {}", temporary.string(), path.string(), error.message()));
+  const std::string name = checkpoint_name(state.step);
+  const fs::path aside = folder / fmt::format(".{}{}", name, kReplaced);
+  put_in_place(temporary, folder / name, aside);
   sync_folder(folder);
-  fs::remove_all(folder / fmt::format(".{}.replaced", checkpoint_name(state.step)), error);
-  write_file_durably(folder / "LATEST", checkpoint_name(state.step) + "\n");
+  check_in_place(folder / name, text);
+
+  std::error_code ignored;
+  fs::remove_all(temporary, ignored);
+  fs::remove_all(aside, ignored);
+  try {
+    write_file_durably(folder / "LATEST", name + "\n");
+  } catch (const UserError& error) {
+    log_warning("{} is committed, but LATEST does not say so: {}", name, error.what());
+  }
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& folder) {
@@ -157,6 +172,38 @@ void remove_old_checkpoints(const fs::path& folder, std::int64_t committed, cons
     if (!error) fs::remove_all(hidden, error);
     if (error) log_warning("cannot remove the old checkpoint {}: {}", candidates[i].string(), error.message());
   }
+}
+
+void collect_leftovers(const fs::path& folder) {
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().filename().string().starts_with(".step-")) leftovers.push_back(entry.path());
+  for (const fs::path& path : leftovers) {
+    const std::string name = path.filename().string();
+    if (name.ends_with(kReplaced)) {
+      const fs::path place = folder / name.substr(1, name.size() - 1 - kReplaced.size());
+      if (!fs::exists(place)) {
+        fs::rename(path, place);
+        log_info("put back {}, which an attempt had moved aside", place.string());
+        continue;
+      }
+    }
+    fs::remove_all(path, error);
+    log_info("removed {}, which an attempt left unfinished", path.string());
+  }
+}
+
+void claim_attempt(const fs::path& folder, int attempt) {
+  if (const int seen = attempt_seen(folder); attempt < seen)
+    throw UserError(
+        fmt::format("{} belongs to attempt {} by now, and this is attempt {}", folder.string(), seen, attempt));
+  write_file_durably(folder / "attempt", std::to_string(attempt) + "\n");
+}
+
+void check_attempt(const fs::path& folder, int attempt) {
+  if (const int seen = attempt_seen(folder); seen != attempt)
+    throw UserError(fmt::format("attempt {} has taken {} over from this one, {}", seen, folder.string(), attempt));
 }
 
 }  // namespace trireme

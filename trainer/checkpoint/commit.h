@@ -15,17 +15,9 @@ namespace trireme {
 
 std::string checkpoint_name(std::int64_t step);  // "step-00000100"
 
-// A tensor that some rank has written durably, and the digests of what it meant to write.
-struct WrittenTensor {
-  std::size_t file = 0;
-  std::size_t entry = 0;
-  std::vector<std::string> block_digests;
-};
-std::string encode_written(const std::vector<WrittenTensor>& written);
-std::vector<WrittenTensor> decode_written(const std::string& text);
-
 // `parts`: every rank's encode_written. Proves that they are every tensor once, writes config.json, tokenizer.json and
-// the manifest into `temporary`, makes all durable, renames, and points LATEST (a hint) to it. Throws UserError.
+// the manifest into `temporary`, makes all durable, renames, reads the manifest at its place, and points LATEST (a
+// hint) to it. A checkpoint of the same step is replaced. Throws UserError; then what was there before is there still.
 void commit_checkpoint(const std::filesystem::path& folder, const std::filesystem::path& temporary,
                        const CheckpointState& state, const std::vector<PlannedFile>& files,
                        const std::vector<std::string>& parts);
@@ -35,5 +27,13 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 
 // Keeps the newest keep_last, those of keep_every, and all newer than `committed`.
 void remove_old_checkpoints(const std::filesystem::path& folder, std::int64_t committed, const Retention& retention);
+
+// Removes what attempts left unfinished; puts back a checkpoint that was moved aside and never replaced.
+void collect_leftovers(const std::filesystem::path& folder);
+
+// A writer of an earlier attempt that still lives, on a node thought dead, must not commit over a later one: throw
+// UserError when `folder` has seen a higher attempt (claim), or any other (check).
+void claim_attempt(const std::filesystem::path& folder, int attempt);
+void check_attempt(const std::filesystem::path& folder, int attempt);
 
 }  // namespace trireme

@@ -1,11 +1,9 @@
 #include "trainer/checkpoint/file_plan.h"
 
-#include <algorithm>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include "parallel/placement/file_boxes.h"
 
 namespace trireme {
 namespace {
@@ -13,9 +11,10 @@ namespace {
 // Every Hugging Face tensor once, where the specs name it first.
 std::vector<SafetensorsEntry> tensors_of(std::span<const ParamSpec* const> specs, DType dtype) {
   std::vector<SafetensorsEntry> tensors;
+  std::unordered_set<std::string_view> known;
   for (const ParamSpec* spec : specs)
     for (const FileBox& file : spec->files)
-      if (std::none_of(tensors.begin(), tensors.end(), [&](const auto& known) { return known.name == file.tensor; }))
+      if (known.insert(file.tensor).second)
         tensors.push_back({.name = file.tensor, .dtype = dtype, .shape = file.tensor_shape});
   return tensors;
 }
@@ -70,7 +69,7 @@ std::vector<PlannedFile> plan_files(std::span<const ParamSpec* const> specs, DTy
 }
 
 std::string model_index(const std::vector<PlannedFile>& files) {
-  nlohmann::ordered_json map = nlohmann::ordered_json::object();
+  nlohmann::json map = nlohmann::json::object();
   std::uint64_t bytes = 0;
   int model_files = 0;
   for (const PlannedFile& file : files) {
@@ -82,33 +81,8 @@ std::string model_index(const std::vector<PlannedFile>& files) {
     }
   }
   if (model_files < 2) return "";
-  const nlohmann::ordered_json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}};
+  const nlohmann::json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}};
   return index.dump(2) + "\n";
-}
-
-std::int64_t copy_pieces(const ParamSpec& spec, const Box& box, const std::string& name, std::span<float> ours,
-                         std::span<float> theirs, CopyTo direction) {
-  if (box.empty()) return 0;
-  std::int64_t columns_of_box = 1;
-  for (int dim = spec.row_dims; dim < box.dims(); ++dim) columns_of_box *= box.size[dim];
-  std::int64_t copied = 0;
-  for (const FileBox& file : spec.files) {
-    if (file.tensor != name) continue;
-    const std::int64_t their_columns = file_matrix(file)[1];
-    for (const FilePiece& piece : pieces_in(spec, file, box)) {
-      const std::int64_t row_step = piece.transposed ? 1 : their_columns;
-      const std::int64_t column_step = piece.transposed ? their_columns : 1;
-      for (std::int64_t r = 0; r < piece.rows; ++r)
-        for (std::int64_t c = 0; c < piece.columns; ++c) {
-          float& mine = ours[static_cast<std::size_t>((piece.row + r) * columns_of_box + piece.column + c)];
-          float& other = theirs[static_cast<std::size_t>(piece.at_row * their_columns + piece.at_column + r * row_step +
-                                                         c * column_step)];
-          (direction == CopyTo::kTheirs ? other : mine) = direction == CopyTo::kTheirs ? mine : other;
-        }
-      copied += piece.rows * piece.columns;
-    }
-  }
-  return copied;
 }
 
 }  // namespace trireme

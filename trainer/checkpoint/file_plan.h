@@ -28,17 +28,10 @@ struct PlannedFile {
 
 // Model files in `dtype`, masters unless that is fp32, and both moments. A file begins anew before a tensor that would
 // take it past `max_file_bytes` of data. Tensors stand in the order in which the specs name them.
-std::vector<PlannedFile> plan_files(std::span<const ParamSpec* const> specs, DType dtype,
-                                    std::uint64_t max_file_bytes = std::uint64_t{2} << 30);
+std::vector<PlannedFile> plan_files(std::span<const ParamSpec* const> specs, DType dtype, std::uint64_t max_file_bytes);
 
 // model.safetensors.index.json, which Hugging Face's libraries want where there is more than one model file; else
 // empty.
 std::string model_index(const std::vector<PlannedFile>& files);
-
-// Copies what `box` of the parameter and tensor `name` have in common between the box's values (row-major, f32) and the
-// tensor's (row-major, f32). Returns the number of elements.
-enum class CopyTo { kTheirs, kOurs };
-std::int64_t copy_pieces(const ParamSpec& spec, const Box& box, const std::string& name, std::span<float> ours,
-                         std::span<float> theirs, CopyTo direction);
 
 }  // namespace trireme

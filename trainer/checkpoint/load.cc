@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <map>
 #include <sstream>
@@ -9,6 +8,7 @@
 #include "monitoring/error.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/commit.h"
+#include "trainer/checkpoint/file_copy.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/verify.h"
 
@@ -17,22 +17,37 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The lines of two texts that are not in both, as "- this run" and "+ the checkpoint".
+// "a {\n  b: 1\n}" -> {"a.b: 1"}, so that a line says where it stands. Other text is left as it is.
+std::vector<std::string> full_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::vector<std::string> inside;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    line.erase(0, line.find_first_not_of(' '));
+    if (line == "}" && !inside.empty()) {
+      inside.pop_back();
+    } else if (line.ends_with(" {")) {
+      inside.push_back(line.substr(0, line.size() - 2));
+    } else {
+      std::string path;
+      for (const std::string& block : inside) path += block + ".";
+      lines.push_back(path + line);
+    }
+  }
+  return lines;
+}
+
+// The lines that are not in both, as "- this run" and "+ the checkpoint".
 std::string difference(const std::string& mine, const std::string& theirs) {
-  const auto lines = [](const std::string& text) {
-    std::vector<std::string> all;
-    std::istringstream in(text);
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  };
+  const std::vector<std::string> a = full_lines(mine), b = full_lines(theirs);
   const auto only = [](const std::vector<std::string>& these, const std::vector<std::string>& those, char mark) {
     std::string text;
     for (const std::string& line : these)
       if (std::find(those.begin(), those.end(), line) == those.end()) text += fmt::format("\n  {} {}", mark, line);
     return text;
   };
-  const auto a = lines(mine), b = lines(theirs);
-  return only(a, b, '-') + only(b, a, '+');
+  const std::string text = only(a, b, '-') + only(b, a, '+');
+  return text.empty() ? "\n  the same lines, in another order or number" : text;
 }
 
 // One value for all ranks: the first that is not empty.
@@ -42,32 +57,40 @@ std::string first_of(Communicator& world, const std::string& mine, std::string_v
   return "";
 }
 
-// The f32 values of a Hugging Face tensor.
-std::vector<float> values_of(std::span<const std::byte> bytes, DType dtype) {
-  std::vector<float> values(bytes.size() / bytes_of(dtype));
-  for (std::size_t i = 0; i < values.size(); ++i) {
+// The f32 values of a Hugging Face tensor: as they lie there, or converted into `converted`.
+std::span<const float> values_of(std::span<const std::byte> bytes, DType dtype, std::vector<float>& converted) {
+  const std::size_t count = bytes.size() / bytes_of(dtype);
+  if (dtype == DType::kF32 && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) == 0)
+    return {reinterpret_cast<const float*>(bytes.data()), count};
+  converted.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
     if (dtype == DType::kF32) {
-      std::memcpy(&values[i], bytes.data() + 4 * i, 4);
+      std::memcpy(&converted[i], bytes.data() + 4 * i, 4);
     } else {
       std::uint16_t bits = 0;
       std::memcpy(&bits, bytes.data() + 2 * i, 2);
-      values[i] = dtype == DType::kBF16 ? from_bf16(bits) : from_fp16(bits);
+      converted[i] = dtype == DType::kBF16 ? from_bf16(bits) : from_fp16(bits);
     }
   }
-  return values;
+  return converted;
 }
 
-// `their_values(name)`: f32 values of a Hugging Face tensor, row-major. Uploads the box.
-template <class Values>
-void fill(Context& context, const CheckpointParam& param, Tensor to, Values their_values) {
+struct StoredTensor {
+  std::span<const std::byte> bytes;
+  DType dtype = DType::kF32;
+};
+
+// find(file) -> StoredTensor, of the shape that `file` says. Uploads the box.
+template <class Find>
+void fill(Context& context, const CheckpointParam& param, Tensor to, Find find) {
+  if (param.box.empty()) return;
   std::vector<float> ours(static_cast<std::size_t>(param.box.elements()));
+  std::vector<float> converted;
   std::int64_t filled = 0;
-  std::string last;
-  for (const FileBox& file : param.spec->files) {
-    if (file.tensor == last) continue;
-    last = file.tensor;
-    std::vector<float> theirs = their_values(file);
-    filled += copy_pieces(*param.spec, param.box, file.tensor, ours, theirs, CopyTo::kOurs);
+  for (const FileBox* file : file_tensors(*param.spec)) {
+    const StoredTensor stored = find(*file);
+    const std::span<const float> theirs = values_of(stored.bytes, stored.dtype, converted);
+    filled += copy_from_file(*param.spec, param.box, file->tensor, ours, theirs);
   }
   CHECK(filled == param.box.elements(), param.spec->name, ": ", filled, " of ", param.box.elements(),
         " elements loaded");
@@ -82,7 +105,7 @@ void load_tensors(Context& context, const OpenCheckpoint& checkpoint, const Chec
       if (!(entry.shape == file.tensor_shape) || entry.dtype != DType::kF32)
         throw DamagedDataError(fmt::format("{}: tensor {} is {} {} instead of fp32 {}", path.string(), file.tensor,
                                            name_of(entry.dtype), to_string(entry.shape), to_string(file.tensor_shape)));
-      return values_of(checkpoint.bytes(file_stem(kind), file.tensor), DType::kF32);
+      return StoredTensor{checkpoint.bytes(file_stem(kind), file.tensor), DType::kF32};
     });
   };
   for (const CheckpointParam& param : state.params) {
@@ -95,18 +118,6 @@ void load_tensors(Context& context, const OpenCheckpoint& checkpoint, const Chec
 
 }  // namespace
 
-float from_fp16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000u) << 16;
-  const std::uint32_t exponent = bits >> 10 & 0x1F;
-  const std::uint32_t fraction = bits & 0x3FF;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const std::uint32_t wide = exponent == 31 ? 0xFF : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
 Resumed load_checkpoint(Context& context, Communicator& world, const fs::path& path, const CheckpointState& state) {
   // All ranks see the same files, but each finds out for itself; they agree before any of them goes on.
   std::optional<OpenCheckpoint> checkpoint;
@@ -114,8 +125,7 @@ Resumed load_checkpoint(Context& context, Communicator& world, const fs::path& p
   try {
     checkpoint.emplace(path);
     damage = checkpoint->tensor_damage(world.rank(), world.size());
-    if (!damage.empty()) damage = path.string() + ": " + damage;
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     damage = error.what();
   }
   damage = first_of(world, damage, "checkpoint verification");
@@ -189,7 +199,7 @@ void load_weights(Context& context, const fs::path& directory, const std::vector
       if (entry->dtype != DType::kF32 && entry->dtype != DType::kBF16 && entry->dtype != DType::kF16)
         throw UserError(
             fmt::format("{}: tensor {} holds {}, not weights", directory.string(), file.tensor, name_of(entry->dtype)));
-      return values_of(holder->bytes_of_entry(*entry), entry->dtype);
+      return StoredTensor{holder->bytes_of_entry(*entry), entry->dtype};
     });
   context.device->synchronize(context.compute);
 }

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <fstream>
 #include <set>
+#include <span>
 #include <sstream>
 
 #include <fmt/format.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
-#include <xxhash.h>
 
 #include "monitoring/check.h"
 #include "monitoring/error.h"
@@ -41,18 +41,6 @@ void check_digest(const std::string& digest, const std::string& name, const std:
 }
 
 }  // namespace
-
-std::string digest_of(std::span<const std::byte> bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
-std::vector<std::string> block_digests(std::span<const std::byte> bytes) {
-  std::vector<std::string> digests;
-  for (std::size_t at = 0; at < bytes.size(); at += kDigestBlockBytes)
-    digests.push_back(digest_of(bytes.subspan(at, std::min(kDigestBlockBytes, bytes.size() - at))));
-  return digests;
-}
 
 std::string checkpoint_manifest_text(const proto::CheckpointManifest& manifest) {
   proto::CheckpointManifest out = manifest;

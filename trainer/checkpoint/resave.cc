@@ -34,6 +34,22 @@ class HeldTensors {
   std::vector<CheckpointParam> params_;
 };
 
+// Memory and a stream that go with it, whatever is thrown.
+struct DeviceGround {
+  DeviceGround(Device& on, std::size_t bytes)
+      : device(on), memory(on.allocate(bytes)), stream(on.create_stream(StreamKind::kCompute, "resave")) {}
+  ~DeviceGround() {
+    device.destroy_stream(stream);
+    device.release(memory);
+  }
+  DeviceGround(const DeviceGround&) = delete;
+  DeviceGround& operator=(const DeviceGround&) = delete;
+
+  Device& device;
+  std::byte* memory;
+  Stream stream;
+};
+
 DType dtype_named(const std::string& name, const fs::path& path) {
   for (const DType dtype : {DType::kF32, DType::kBF16})
     if (name == name_of(dtype)) return dtype;
@@ -64,27 +80,28 @@ void resave(Device& device, const Kernels& ops, Communicator& world, const confi
 
   Arena plan(ShapeOnlyDevice::base(), Arena::kUnlimited);
   { const HeldTensors planned(plan, list); }
-  std::byte* memory = device.allocate(plan.peak_bytes());
-  const Stream stream = device.create_stream(StreamKind::kCompute, "resave");
+  const DeviceGround ground(device, plan.peak_bytes());
+  Arena arena(ground.memory, plan.peak_bytes());
+  Context context{.device = &device, .ops = &ops, .arena = &arena, .compute = ground.stream};
+  const HeldTensors held(arena, list);
+  state.params = held.params();
+  load_checkpoint(context, world, in, state);
+
   const fs::path folder = out.string() + ".resaving";
-  std::string error;
+  CheckpointSaver::Outcome outcome;
   {
-    Arena arena(memory, plan.peak_bytes());
-    Context context{.device = &device, .ops = &ops, .arena = &arena, .compute = stream};
-    const HeldTensors held(arena, list);
-    state.params = held.params();
-    load_checkpoint(context, world, in, state);
     CheckpointSaver saver(context, world, folder, {}, 1);
     saver.save(state);
-    const CheckpointSaver::Outcome outcome = saver.finish();
-    error = outcome.error;
-    if (error.empty() && world.rank() == 0) fs::rename(outcome.path, out);
-    world.gather_to_all("", {state.step, "resaved"});
+    outcome = saver.finish();
   }
-  if (world.rank() == 0) fs::remove_all(folder);
-  device.destroy_stream(stream);
-  device.release(memory);
-  if (!error.empty()) throw UserError("cannot write " + out.string() + ": " + error);
+  std::error_code error;
+  if (world.rank() == 0) {
+    if (outcome.error.empty()) fs::rename(outcome.path, out, error);
+    if (error) outcome.error = error.message();
+    fs::remove_all(folder, error);
+  }
+  for (const std::string& problem : world.gather_to_all(outcome.error, {state.step, "resaved"}))
+    if (!problem.empty()) throw UserError("cannot write " + out.string() + ": " + problem);
 }
 
 }  // namespace trireme

@@ -113,16 +113,16 @@ SafetensorsEntry parse_entry(const std::string& tensor, const nlohmann::json& js
 }  // namespace
 
 std::string safetensors_header(const std::vector<SafetensorsEntry>& entries) {
-  nlohmann::ordered_json json;
-  json["__metadata__"] = {{"format", "pt"}};  // transformers refuses a file that does not say so
+  std::string text = R"({"__metadata__":{"format":"pt"})";  // transformers refuses a file that does not say so
   for (const SafetensorsEntry& entry : entries) {
-    nlohmann::ordered_json shape = nlohmann::ordered_json::array();
-    for (int dim = 0; dim < entry.shape.dims(); ++dim) shape.push_back(entry.shape[dim]);
-    json[entry.name] = {{"dtype", safetensors_name(entry.dtype)},
-                        {"shape", std::move(shape)},
-                        {"data_offsets", {entry.begin, entry.begin + entry.bytes()}}};
+    std::string sizes;
+    for (int dim = 0; dim < entry.shape.dims(); ++dim)
+      sizes += fmt::format("{}{}", dim == 0 ? "" : ",", entry.shape[dim]);
+    text +=
+        fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", nlohmann::json(entry.name).dump(),
+                    safetensors_name(entry.dtype), sizes, entry.begin, entry.begin + entry.bytes());
   }
-  std::string text = json.dump();
+  text += '}';
   while (text.size() % 8 != 0) text += ' ';
   std::string header;
   for (int byte = 0; byte < 8; ++byte)
@@ -146,8 +146,13 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> file, const std::
   SafetensorsHeader header{.data_begin = 8 + length, .entries = {}};
   const std::uint64_t data_bytes = file.size() - header.data_begin;
   const nlohmann::json json = parse_header_json(text.substr(0, last + 1), name);
-  for (const auto& [tensor, entry] : json.items())
-    if (tensor != "__metadata__") header.entries.push_back(parse_entry(tensor, entry, data_bytes, name));
+  for (const auto& [tensor, entry] : json.items()) {
+    if (tensor != "__metadata__")
+      header.entries.push_back(parse_entry(tensor, entry, data_bytes, name));
+    else if (!entry.is_object() ||
+             !std::all_of(entry.begin(), entry.end(), [](const auto& v) { return v.is_string(); }))
+      damaged(name, "its __metadata__ is not a map of words to words");
+  }
   std::sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
     return std::make_pair(a.begin, a.bytes()) < std::make_pair(b.begin, b.bytes());
   });

@@ -3,10 +3,14 @@
 //
 // Every tensor of the files is assembled by one rank, its writer, chosen by the tensors' sizes alone so that each rank
 // writes about as much. A writer that holds all of a parameter takes it from itself (data parallelism); else the owners
-// of the boxes, of equal boxes the lowest rank, send them.
+// of the boxes, of equal boxes the lowest rank, send them, a parameter at a time. Beside the snapshot itself memory
+// holds one parameter.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "cuda/core/context.h"
@@ -20,10 +24,13 @@ namespace trireme {
 struct TensorBytes {
   std::size_t file = 0;
   std::size_t entry = 0;
-  std::vector<std::byte> bytes;
+  std::size_t size = 0;
+  std::unique_ptr<std::byte[]> memory;
+
+  std::span<const std::byte> bytes() const { return {memory.get(), size}; }
 };
 
-// The tensors that this rank writes. Collective; waits for the compute stream.
+// The tensors that this rank writes, in the order of the files. Collective; waits for the compute stream.
 std::vector<TensorBytes> take_snapshot(Context& context, Communicator& world, const CheckpointState& state,
                                        const std::vector<PlannedFile>& files);
 

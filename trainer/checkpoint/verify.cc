@@ -1,11 +1,15 @@
 #include "trainer/checkpoint/verify.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <unordered_map>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "monitoring/error.h"
 #include "trainer/checkpoint/file_plan.h"
@@ -38,28 +42,34 @@ OpenCheckpoint::OpenCheckpoint(const std::filesystem::path& folder)
     if (contents.size() != file.bytes() || digest_of(std::as_bytes(std::span(contents))) != file.digest())
       damaged(folder / file.name(), "its contents do not have the manifest's digest");
   }
-  for (const proto::CheckpointTensorFile& file : manifest_.tensor_files()) {
-    const std::filesystem::path path = folder / file.name();
-    std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(path, error);
-    if (error) damaged(path, "it is missing or cannot be read: " + error.message());
-    if (size != file.bytes()) damaged(path, fmt::format("it has {} bytes instead of {}", size, file.bytes()));
-    files_.push_back(std::make_unique<SafetensorsFile>(path));
-    const SafetensorsFile& opened = *files_.back();
-    if (digest_of(opened.header_bytes()) != file.header_digest())
-      damaged(path, fmt::format("bytes 0 to {}: its header does not have the manifest's digest",
-                                opened.header_bytes().size() - 1));
-    if (static_cast<std::size_t>(file.tensors_size()) != opened.entries().size())
-      damaged(path, "it holds other tensors than its manifest says");
-    for (const proto::CheckpointTensor& tensor : file.tensors()) {
-      const auto entry = std::find_if(opened.entries().begin(), opened.entries().end(),
-                                      [&](const SafetensorsEntry& e) { return e.name == tensor.name(); });
-      const std::size_t blocks =
-          entry == opened.entries().end() ? 0 : (entry->bytes() + kDigestBlockBytes - 1) / kDigestBlockBytes;
-      if (entry == opened.entries().end() || blocks != static_cast<std::size_t>(tensor.block_digests_size()))
-        damaged(path, "it holds other tensors than its manifest says: " + tensor.name());
-      places_[{stem_of(file.name()), tensor.name()}] = {&opened, &*entry, &tensor};
-    }
+  for (const proto::CheckpointTensorFile& file : manifest_.tensor_files()) open_file(file);
+}
+
+void OpenCheckpoint::open_file(const proto::CheckpointTensorFile& file) {
+  const std::filesystem::path path = folder_ / file.name();
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) damaged(path, "it is missing or cannot be read: " + error.message());
+  if (size != file.bytes()) damaged(path, fmt::format("it has {} bytes instead of {}", size, file.bytes()));
+  files_.push_back(std::make_unique<SafetensorsFile>(path));
+  const SafetensorsFile& opened = *files_.back();
+  if (digest_of(opened.header_bytes()) != file.header_digest())
+    damaged(path, fmt::format("bytes 0 to {}: its header does not have the manifest's digest",
+                              opened.header_bytes().size() - 1));
+  std::unordered_map<std::string_view, const SafetensorsEntry*> entries;
+  for (const SafetensorsEntry& entry : opened.entries()) entries[entry.name] = &entry;
+  if (static_cast<std::size_t>(file.tensors_size()) != entries.size())
+    damaged(path, fmt::format("it holds {} tensors, and its manifest names {}", entries.size(), file.tensors_size()));
+  for (const proto::CheckpointTensor& tensor : file.tensors()) {
+    const auto entry = entries.find(tensor.name());
+    if (entry == entries.end())
+      damaged(path, fmt::format("it has no tensor {}, which its manifest names", tensor.name()));
+    const std::uint64_t blocks = (entry->second->bytes() + kDigestBlockBytes - 1) / kDigestBlockBytes;
+    if (blocks != static_cast<std::uint64_t>(tensor.block_digests_size()))
+      damaged(path, fmt::format("tensor {} has {} blocks, and its manifest {} digests", tensor.name(), blocks,
+                                tensor.block_digests_size()));
+    if (!places_.insert({{stem_of(file.name()), tensor.name()}, {&opened, entry->second, &file, &tensor}}).second)
+      damaged(path, fmt::format("tensor {} is in the {} files twice", tensor.name(), stem_of(file.name())));
   }
 }
 
@@ -90,35 +100,46 @@ std::string OpenCheckpoint::plain_file(const std::string& name) const {
 }
 
 std::string OpenCheckpoint::tensor_damage(int part, int parts) const {
-  int index = 0;
+  std::uint64_t total = 0, before = 0;
+  for (const auto& [key, at] : places_) total += at.entry->bytes();
   for (const auto& [key, at] : places_) {
-    if (index++ % parts != part) continue;
-    const std::span<const std::byte> bytes = at.file->bytes_of_entry(*at.entry);
-    for (int block = 0; block < at.digests->block_digests_size(); ++block) {
-      const std::size_t begin = static_cast<std::size_t>(block) * kDigestBlockBytes;
-      const std::size_t size = std::min(kDigestBlockBytes, bytes.size() - begin);
-      if (digest_of(bytes.subspan(begin, size)) != at.digests->block_digests(block))
-        return fmt::format("{} files, tensor {}, bytes {} to {} of it do not have the manifest's digest", key.first,
-                           key.second, begin, begin + size - 1);
-    }
+    const double middle = static_cast<double>(before) + 0.5 * static_cast<double>(at.entry->bytes());
+    before += at.entry->bytes();
+    const double share = total == 0 ? 0 : middle / static_cast<double>(total);
+    if (std::min(parts - 1, static_cast<int>(share * parts)) != part) continue;
+    if (std::string damage = digest_damage(key.second, at); !damage.empty()) return damage;
     if (key.first == file_stem(TensorKind::kModel) && has_masters())
       if (std::string damage = rounding_damage(key.second, at); !damage.empty()) return damage;
   }
   return "";
 }
 
+std::string OpenCheckpoint::digest_damage(const std::string& tensor, const Place& at) const {
+  const std::filesystem::path path = folder_ / at.in->name();
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno));
+  const std::vector<std::string> digests(at.digests->block_digests().begin(), at.digests->block_digests().end());
+  const std::string damage =
+      damaged_block(file, at.file->header_bytes().size() + at.entry->begin, at.entry->bytes(), digests);
+  close(file);
+  return damage.empty() ? "" : fmt::format("{}: tensor {}: {}", path.string(), tensor, damage);
+}
+
 std::string OpenCheckpoint::rounding_damage(const std::string& tensor, const Place& model) const {
   const std::span<const std::byte> weights = model.file->bytes_of_entry(*model.entry);
   const std::span<const std::byte> masters = bytes(file_stem(TensorKind::kMaster), tensor);
   if (model.entry->dtype != DType::kBF16 || masters.size() != 2 * weights.size())
-    return fmt::format("tensor {}: its weight and its master do not match in size", tensor);
+    return fmt::format("{}: tensor {}: its weights are {} in {} bytes, its masters have {} bytes",
+                       (folder_ / model.in->name()).string(), tensor, name_of(model.entry->dtype), weights.size(),
+                       masters.size());
   for (std::size_t i = 0; i < weights.size() / 2; ++i) {
     std::uint16_t bits = 0;
     float master = 0;
     std::memcpy(&bits, weights.data() + 2 * i, 2);
     std::memcpy(&master, masters.data() + 4 * i, 4);
     if (bits != round_to_bf16(master))
-      return fmt::format("tensor {}: element {} is not its master, rounded", tensor, i);
+      return fmt::format("{}: tensor {}: bytes {} to {} of it, element {}, are not its master, rounded to bf16",
+                         (folder_ / model.in->name()).string(), tensor, 2 * i, 2 * i + 1, i);
   }
   return "";
 }

@@ -25,17 +25,20 @@ class OpenCheckpoint {
   bool has_masters() const;
   std::string plain_file(const std::string& name) const;  // config.json, ...; empty if it has none
 
-  // What is wrong with the tensors of part `part` of `parts`, by their place in the manifest: a block that does not
-  // have its digest, or a weight that is not its master, rounded. Empty: nothing.
+  // What is wrong with the tensors of part `part` of `parts` of about equal bytes: a block that does not have its
+  // digest, or a weight that is not its master, rounded. Empty: nothing.
   std::string tensor_damage(int part, int parts) const;
 
  private:
   struct Place {
     const SafetensorsFile* file;
     const SafetensorsEntry* entry;
+    const proto::CheckpointTensorFile* in;
     const proto::CheckpointTensor* digests;
   };
+  void open_file(const proto::CheckpointTensorFile& file);
   const Place& place(const std::string& stem, const std::string& tensor) const;
+  std::string digest_damage(const std::string& tensor, const Place& at) const;
   std::string rounding_damage(const std::string& tensor, const Place& model) const;
 
   std::filesystem::path folder_;

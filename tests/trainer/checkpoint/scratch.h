@@ -1,0 +1,96 @@
+// Folders, artificial models cut over artificial ranks, and checkpoints of them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "parallel/placement/param_spec.h"
+#include "tests/parallel/local_ranks.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace trireme {
+
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_bytes(const std::filesystem::path& path);
+void write_bytes(const std::filesystem::path& path, const std::string& bytes);
+void flip_bit(const std::filesystem::path& path, std::uint64_t byte, int bit = 0);
+std::map<std::string, std::string> files_of(const std::filesystem::path& folder);  // name -> bytes
+
+// What a statement throws, as its message; "" if nothing of that kind.
+template <class Exception, class Statement>
+std::string message_of(const Statement& statement) {
+  try {
+    statement();
+  } catch (const Exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// Q, KV, an MLP matrix, a norm and an embedding: fused and transposed as GPT-2's files have them, or apart as Llama's.
+std::vector<ParamSpec> small_model(bool gpt2);
+
+// A model and what its tensors hold: a function of (seed, parameter, kind, element).
+struct Model {
+  std::vector<ParamSpec> specs;
+  DType dtype = DType::kF32;
+  std::uint64_t seed = 1;
+  std::int64_t step = 100;
+  std::string experiment = "model {\n  layers: 2\n}\nseed: 7\n";
+};
+float value_of(const Model& model, std::size_t param, int kind, std::int64_t element);  // kind: 0 master, 1, 2 moments
+
+// A rank's boxes and their tensors, at the places that `tp` and `dp` cut it to; the last rank may be a replica.
+class HeldModel {
+ public:
+  enum class Fill { kValues, kZeros };
+  HeldModel(LocalRank& rank, const Model& model, const std::vector<AxisPlaces>& places, Fill fill);
+
+  const CheckpointState& state() const { return state_; }
+  Context& context() { return context_; }
+  void expect_values(const Model& model);  // EXPECTs every element, bit for bit
+  void overwrite();                        // with other values
+
+ private:
+  LocalRank& rank_;
+  Context context_;
+  CheckpointState state_;
+};
+
+// Where rank r of tp x dp x replicas stands.
+std::vector<AxisPlaces> grid(std::int64_t tp, std::int64_t dp, std::int64_t replicas = 1);
+inline std::vector<AxisPlaces> alone() { return grid(1, 1); }
+
+// Saves `model` into `folder` by as many ranks as there are places. Returns rank 0's outcome.
+CheckpointSaver::Outcome save_model(const std::filesystem::path& folder, const Model& model,
+                                    const std::vector<AxisPlaces>& places = alone(),
+                                    std::uint64_t max_file_bytes = kMaxFileBytes, const Retention& retention = {},
+                                    int attempt = 1);
+
+// Loads the newest and EXPECTs that every rank gets the same one; `model` is what it must hold. Returns its step, -1 if
+// there is none.
+struct Loaded {
+  std::int64_t step = -1;
+  std::vector<PassedOver> passed_over;
+  std::string damaged;  // what() of a DamagedDataError
+  std::string refused;  // what() of a UserError
+};
+Loaded load_model(const std::filesystem::path& folder, const Model& model,
+                  const std::vector<AxisPlaces>& places = alone());
+
+}  // namespace trireme
