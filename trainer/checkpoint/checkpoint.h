@@ -78,7 +78,7 @@ class CheckpointSaver {
   // `folder` is RUN/checkpoints, seen by all ranks. Collects leftovers of earlier attempts; a lower `attempt` than the
   // folder has seen is refused. Collective calls: the constructor, save, finish.
   CheckpointSaver(Context& context, Communicator& world, std::filesystem::path folder, Retention retention, int attempt,
-                  SaveOptions options = {});
+                  std::uint64_t max_file_bytes = kMaxFileBytes);
   ~CheckpointSaver();  // gives up what is not finished
 
   void set_observer(RunObserver* observer);  // may be null; outlives this

@@ -16,7 +16,7 @@ namespace trireme {
 namespace {
 
 constexpr std::array kKinds = {TensorKind::kMaster, TensorKind::kFirstMoment, TensorKind::kSecondMoment};
-constexpr std::size_t kMessageFloats = std::size_t{16} << 20;  // that a rank sends at once
+constexpr std::size_t kMessageFloats = std::size_t{1} << 18;  // that a rank sends at once
 
 Tensor source(const CheckpointParam& param, TensorKind kind) {
   switch (kind) {

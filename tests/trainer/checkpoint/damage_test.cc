@@ -71,9 +71,11 @@ TEST_F(Damage, ABitInALargeTensorIsLocatedToItsBlock) {
   large.shape = {kElements};
   large.row_dims = 0;
   large.files = {{"large", {kElements}, 0, 1, 0, 0, false}};
+  large.cuts = {{0, Axis::kDp}};
   const Model model{.specs = {large}};
   const ScratchFolder folder;
-  ASSERT_EQ(save_model(folder.path(), model).error, "");
+  ASSERT_EQ(save_model(folder.path(), model, grid(1, 2)).error, "");  // each half in more than one message
+  EXPECT_EQ(load_model(folder.path(), model).step, 100);
   const fs::path path = folder.path() / "step-00000100/model.safetensors";
   flip_bit(path, fs::file_size(path) - 1, 7);
   EXPECT_THAT(load_model(folder.path(), model).damaged,
