@@ -229,6 +229,7 @@ class Preparation {
     const ShardWriterOptions shards{.vocab_size = manifest.vocab_size, .shard_bytes = options_.shard_bytes};
     ShardWriter train(folder, "train", shards), validation(folder, "validation", shards);
     std::vector<Encoder> encoders;
+    encoders.reserve(static_cast<std::size_t>(workers_));
     for (int i = 0; i < workers_; ++i) encoders.emplace_back(tokenizer);
     PrepareSummary summary;
     Reporter reporter(PrepareProgress::Phase::kTokenize, input_bytes_, report_);

@@ -40,7 +40,7 @@ nlohmann::ordered_json read(const std::filesystem::path& path) {
 
 }  // namespace
 
-RunRecord::RunRecord(std::filesystem::path dir, const Attempt& attempt) : path_(std::move(dir) / "run.json") {
+RunRecord::RunRecord(const std::filesystem::path& dir, const Attempt& attempt) : path_(dir / "run.json") {
   nlohmann::ordered_json record = read(path_);
   attempt_ = static_cast<int>(record["attempts"].size()) + 1;
   record["attempts"].push_back({{"attempt", attempt_},

@@ -19,7 +19,7 @@ class RunRecord {
 
   // Reads RUN/run.json if there is one and appends an attempt to it, durably. Throws UserError if the folder cannot be
   // written, DamagedDataError if the file is not a run's record.
-  RunRecord(std::filesystem::path dir, const Attempt& attempt);
+  RunRecord(const std::filesystem::path& dir, const Attempt& attempt);
 
   int attempt() const { return attempt_; }  // of this process, from 1
   void ended(std::int64_t step, const std::string& how);
