@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,10 @@ bool holds_weights(const std::string& file) { return file.starts_with("model"); 
 
 std::string shape_text(const Shape& shape) {
   std::string text;
-  for (int i = 0; i < shape.dims(); ++i) text += (i > 0 ? " x " : "") + std::to_string(shape[i]);
+  for (int dim = 0; dim < shape.dims(); ++dim) {
+    if (dim > 0) text += " x ";
+    text += std::to_string(shape[dim]);
+  }
   return text.empty() ? "scalar" : text;
 }
 
@@ -60,12 +64,10 @@ std::string file_table(const proto::CheckpointManifest& manifest) {
 }
 
 std::string indented(const std::string& text) {
-  std::string out = "  ";
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    out += text[i];
-    if (text[i] == '\n' && i + 1 < text.size()) out += "  ";
-  }
-  return out.ends_with('\n') ? out : out + "\n";
+  std::istringstream lines(text);
+  std::string out;
+  for (std::string line; std::getline(lines, line);) out += fmt::format("  {}\n", line);
+  return out;
 }
 
 }  // namespace
@@ -76,14 +78,14 @@ void inspect_checkpoint(const fs::path& folder, const InspectOptions& options) {
   const proto::CheckpointManifest& manifest = checkpoint.manifest();
   if (options.verify) {
     const std::string damage = checkpoint.tensor_damage(0, 1);
-    if (!damage.empty()) throw DamagedDataError(damage);
+    if (!damage.empty()) throw DamagedDataError(folder.string() + ": " + damage);
   }
   write_output(fmt::format("{}: a checkpoint after step {}\n", folder.string(), manifest.step()));
   write_output(fmt::format("next sample {}, {} updates applied, weights in {}\n", exact_count(manifest.cursor()),
                            exact_count(manifest.applied_updates()), manifest.dtype()));
   write_output(fmt::format("\n{}", file_table(manifest)));
   if (options.tensors) write_output(fmt::format("\n{}", tensor_table(checkpoint)));
-  write_output("\nits experiment:\n" + indented(manifest.experiment()));
+  write_output(fmt::format("\nits experiment:\n{}", indented(manifest.experiment())));
   if (options.verify) write_output("Every block has the manifest's digest.\n");
 }
 
