@@ -32,17 +32,29 @@ struct Told {
   std::atomic<std::int64_t> committed{-1};  // finish() has returned for this step
 };
 
+// Tells the phase, and ends the process some time after it entered the one that it is to die in.
 class Teller : public RunObserver {
  public:
-  explicit Teller(Told& told) : told_(told) {}
-  void enter(RunPhase phase, std::int64_t) override { told_.phase = static_cast<int>(phase); }
+  Teller(Told& told, int deadly, std::chrono::microseconds delay) : told_(told), deadly_(deadly), delay_(delay) {}
+
+  void enter(RunPhase phase, std::int64_t) override {
+    told_.phase = static_cast<int>(phase);
+    if (static_cast<int>(phase) != deadly_) return;
+    deadly_ = kBetween;
+    std::thread([delay = delay_] {
+      std::this_thread::sleep_for(delay);
+      std::raise(SIGKILL);
+    }).detach();
+  }
 
  private:
   Told& told_;
+  std::atomic<int> deadly_;
+  std::chrono::microseconds delay_;
 };
 
-[[noreturn]] void save_without_end(const std::filesystem::path& folder, std::int64_t first, int attempt, Told& told) {
-  Teller teller(told);
+[[noreturn]] void save_without_end(const std::filesystem::path& folder, std::int64_t first, int attempt, Teller& teller,
+                                   Told& told) {
   for (std::int64_t step = first;; ++step) {
     LocalGroup group(1);
     LocalRank rank(group, 0, {});
@@ -69,17 +81,20 @@ TEST(Kill, TheNewestCommitAlwaysLoadsBitForBit) {
   std::int64_t last = 0;
   for (int kill = 0; kill < kKills; ++kill) {
     told.phase = kBetween;
+    // Half of the kills at any instant, half soon after a phase that is drawn has begun: the short ones too.
+    const bool aimed = kill % 2 == 1;
+    const int phase = static_cast<int>(RunPhase::kSnapshot) + static_cast<int>(random() % 3);
+    const std::chrono::microseconds delay(random() % (aimed ? 2'000 : 30'000));
     const pid_t child = fork();
     ASSERT_GE(child, 0);
-    if (child == 0) save_without_end(folder.path(), last + 1, kill + 1, told);
-    // Half of the kills at any instant, half soon after a phase that is drawn has begun: the short ones too.
-    const auto phase = static_cast<int>(RunPhase::kSnapshot) + static_cast<int>(random() % 3);
-    const std::chrono::microseconds delay(random() % (kill % 2 == 0 ? 20'000 : 1'000));
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-    if (kill % 2 == 1)
-      while (told.phase != phase && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
-    std::this_thread::sleep_for(delay);
-    ::kill(child, SIGKILL);
+    if (child == 0) {
+      Teller teller(told, aimed ? phase : kBetween, delay);
+      save_without_end(folder.path(), last + 1, kill + 1, teller, told);
+    }
+    if (!aimed) {
+      std::this_thread::sleep_for(delay);
+      ::kill(child, SIGKILL);
+    }
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself with " << WEXITSTATUS(status);

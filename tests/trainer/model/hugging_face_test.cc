@@ -11,7 +11,7 @@
 #include "tests/trainer/cached_logits.h"
 #include "tests/trainer/determined.h"
 #include "trainer/checkpoint/checkpoint.h"
-#include "trainer/checkpoint/file_plan.h"
+#include "trainer/checkpoint/file_copy.h"
 #include "trainer/checkpoint/safetensors.h"
 
 namespace trireme {
@@ -147,7 +147,7 @@ TEST_P(HuggingFace, LossAndGradientsAreTransformersAsFarAsRoundingDeterminesThem
     std::vector<float> in_ours(static_cast<std::size_t>(spec.shape.elements()));
     for (const FileBox& file : spec.files) {
       std::vector<float> theirs = expected.values<float>("gradient." + file.tensor);
-      copy_pieces(spec, whole(spec.shape), file.tensor, in_ours, theirs, CopyTo::kOurs);
+      copy_from_file(spec, whole(spec.shape), file.tensor, in_ours, theirs);
     }
     Determined& want = determined.at(spec.name);
     want.value.assign(in_ours.begin(), in_ours.end());
