@@ -18,6 +18,7 @@ namespace trireme {
 // shared_ptr.
 using AddCommand = void (*)(CLI::App& program, ExitCode& exit_code);
 
+void add_bench_command(CLI::App& program, ExitCode& exit_code);
 void add_config_command(CLI::App& program, ExitCode& exit_code);
 void add_eval_command(CLI::App& program, ExitCode& exit_code);
 void add_generate_command(CLI::App& program, ExitCode& exit_code);

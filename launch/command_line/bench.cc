@@ -1,0 +1,172 @@
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cuda/host/host_device.h"
+#include "launch/bench/op_bench.h"
+#include "launch/bench/own_steps.h"
+#include "launch/bench/step_bench.h"
+#include "launch/command_line/commands.h"
+#include "launch/command_line/output.h"
+#include "monitoring/run_report.h"
+#include "trainer/loop/gemm_peak.h"
+
+namespace trireme {
+namespace {
+
+struct Flags {
+  std::vector<std::string> sizes = {"tiny", "small"};
+  std::string dtype = "all";
+  int threads = 0;  // 0: all
+  std::string filter;
+  double op_seconds = 0.1;
+  int steps = 2;
+  int alternations = 5;
+  bool compare = false;
+  std::string python = PeerCommand().python;
+  std::string peer;
+};
+
+std::vector<Workload> workloads(const Flags& flags) {
+  std::vector<Workload> all;
+  for (const std::string& size : flags.sizes) {
+    if (size == "all") {
+      for (const char* each : {"tiny", "small"}) all.push_back(workload_named(each));
+    } else {
+      all.push_back(workload_named(size));
+    }
+  }
+  return all;
+}
+
+std::vector<config::Precision> precisions(const Flags& flags) {
+  if (flags.dtype == "fp32") return {config::fp32};
+  if (flags.dtype == "bf16") return {config::bf16};
+  return {config::fp32, config::bf16};
+}
+
+const char* name_of(config::Precision precision) { return trireme::name_of(dtype_of(precision)); }
+
+void say(const std::string& text) {
+  write_output(text);
+  flush_output();
+}
+
+// "arithmetic" where that takes longer than the bytes, and how fast the op then is against it.
+std::vector<std::string> row_of(const OpResult& result, double peak, double bandwidth) {
+  const bool arithmetic = result.work.flop / peak > result.work.bytes / bandwidth;
+  const double floor = arithmetic ? result.work.flop / peak : result.work.bytes / bandwidth;
+  const double rate = (arithmetic ? result.work.flop : result.work.bytes) / result.seconds / 1e9;
+  return {result.op,
+          result.shape,
+          human_seconds(result.seconds),
+          fmt::format("{:.1f} {}", rate, arithmetic ? "GFLOP/s" : "GB/s"),
+          human_seconds(floor),
+          fmt::format("{:.2f}", floor / result.seconds)};
+}
+
+void bench_ops(const Flags& flags) {
+  const int threads = flags.threads > 0 ? flags.threads : all_threads();
+  MpiWorld world;
+  Rank rank(world, config::auto_, threads);
+  const double bandwidth = measure_copy_bandwidth(rank.context());
+  say(fmt::format("{} threads, {}; a copy moves {:.1f} GB/s\n", threads, host_description(), bandwidth / 1e9));
+  for (const config::Precision precision : precisions(flags)) {
+    const double peak = measure_gemm_peak(rank.context(), dtype_of(precision));
+    for (const Workload& workload : workloads(flags)) {
+      Table table({"op", "operands", "takes", "reaches", "floor", "floor / takes"},
+                  {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight});
+      for (const OpResult& result :
+           measure_ops(rank.context(), workload, dtype_of(precision), flags.filter, flags.op_seconds))
+        table.row(row_of(result, peak, bandwidth));
+      say(fmt::format("\n{} {}; GEMM peak {:.0f} GFLOP/s\n", workload.name, name_of(precision), peak / 1e9) +
+          table.text(2));
+    }
+  }
+}
+
+void bench_steps(const Flags& flags) {
+  const int threads = flags.threads > 0 ? flags.threads : all_threads();
+  PeerCommand peer{.python = flags.python, .script = flags.peer};
+  if (flags.compare && flags.peer.empty()) peer.script = find_peer_script();
+
+  std::vector<std::string> head = {"size", "dtype", "tokens/s", "GEMM peak", "share of it"};
+  std::vector<Align> align = {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight};
+  if (flags.compare) {
+    head.insert(head.end(), {"PyTorch tokens/s", "median ratio", "all ratios"});
+    align.insert(align.end(), {Align::kRight, Align::kRight, Align::kLeft});
+  }
+  Table table(head, align);
+  say(fmt::format("{} threads, {}\n", threads, host_description()));
+  for (const Workload& workload : workloads(flags))
+    for (const config::Precision precision : precisions(flags)) {
+      say(fmt::format("{} {}: {} layers, hidden size {}, {} tokens of {}, batch {}\n", workload.name,
+                      name_of(precision), workload.layers, workload.hidden_size, workload.sequence_length,
+                      workload.vocabulary, workload.batch));
+      const StepResult result = measure_steps({.workload = workload,
+                                               .precision = precision,
+                                               .threads = threads,
+                                               .steps = flags.steps,
+                                               .alternations = flags.alternations},
+                                              flags.compare ? &peer : nullptr, say);
+      const auto tokens = static_cast<double>(workload.tokens());
+      const double speed = tokens / median(result.own_seconds);
+      std::vector<std::string> row = {workload.name, name_of(precision), fmt::format("{:.0f}", speed),
+                                      fmt::format("{:.0f} GFLOP/s", result.peak_flops / 1e9),
+                                      human_share(speed * result.flops_per_token / result.peak_flops)};
+      if (flags.compare) {
+        say("  beside " + result.peer + "\n");
+        std::string ratios;
+        for (const double ratio : result.ratios()) ratios += fmt::format("{}{:.2f}", ratios.empty() ? "" : " ", ratio);
+        row.insert(row.end(), {fmt::format("{:.0f}", tokens / median(result.peer_seconds)),
+                               fmt::format("{:.2f}", median(result.ratios())), ratios});
+      }
+      table.row(row);
+    }
+  say("\n" + table.text());
+}
+
+void add_shared_flags(CLI::App& command, Flags& flags) {
+  command.add_option("--size", flags.sizes,
+                     "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
+                     "2x128x64x512x4 (may be repeated)");
+  command.add_option("--dtype", flags.dtype, "fp32, bf16, or all of them")
+      ->check(CLI::IsMember({"fp32", "bf16", "all"}));
+  command.add_option("--threads", flags.threads, "Compute threads (default: the cores there are)")
+      ->check(CLI::Range(1, 4096));
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& program, ExitCode&) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = program.add_subcommand("bench", "Measure ops and whole steps against their floors and a peer");
+  command->require_subcommand(1);
+  CLI::App* ops = command->add_subcommand("ops", "Every op at a model's sizes, against its floor");
+  ops->footer(
+      "\nThe floor of an op is its arithmetic at the measured GEMM peak, or its bytes at the measured speed of a "
+      "copy,\n"
+      "whichever takes longer. What fits the caches may beat it.");
+  add_shared_flags(*ops, *flags);
+  ops->add_option("--filter", flags->filter, "Only ops whose name contains this");
+  ops->add_option("--seconds", flags->op_seconds, "Of measuring a case")->check(CLI::Range(0.0, 60.0));
+  ops->callback([flags] { bench_ops(*flags); });
+
+  CLI::App* step = command->add_subcommand("step", "Whole optimizer steps on random tokens");
+  step->footer(
+      "\n--compare takes turns with PyTorch (tests/peers/gpt_step.py) in the same run; the median of the paired "
+      "ratios\n"
+      "is the result: above 1, Trireme is faster. The share of the peak counts causal attention once.");
+  add_shared_flags(*step, *flags);
+  step->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000));
+  step->add_option("--alternations", flags->alternations, "Turns")->check(CLI::Range(5, 10000));
+  step->add_flag("--compare", flags->compare, "Take turns with PyTorch");
+  step->add_option("--python", flags->python, "The Python that has PyTorch");
+  step->add_option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
+  step->callback([flags] { bench_steps(*flags); });
+}
+
+}  // namespace trireme
