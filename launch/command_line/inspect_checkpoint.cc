@@ -78,7 +78,7 @@ void inspect_checkpoint(const fs::path& folder, const InspectOptions& options) {
   const proto::CheckpointManifest& manifest = checkpoint.manifest();
   if (options.verify) {
     const std::string damage = checkpoint.tensor_damage(0, 1);
-    if (!damage.empty()) throw DamagedDataError(folder.string() + ": " + damage);
+    if (!damage.empty()) throw DamagedDataError(damage);
   }
   write_output(fmt::format("{}: a checkpoint after step {}\n", folder.string(), manifest.step()));
   write_output(fmt::format("next sample {}, {} updates applied, weights in {}\n", exact_count(manifest.cursor()),

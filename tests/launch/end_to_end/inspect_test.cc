@@ -42,7 +42,7 @@ TEST(Inspect, ShowsRunsAndCheckpointsAndNamesTheirDamage) {
   const CommandResult damaged = run_command(inspect + quoted(checkpoint) + " --verify");
   EXPECT_EQ(damaged.exit_code, 3);
   EXPECT_THAT(damaged.output,
-              AllOf(HasSubstr("step-00000002: model files, tensor "), HasSubstr("do not have the manifest")));
+              AllOf(HasSubstr("step-00000002/model.safetensors: tensor "), HasSubstr("do not have the manifest")));
 }
 
 }  // namespace
