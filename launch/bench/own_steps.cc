@@ -29,8 +29,8 @@ OwnSteps::OwnSteps(const Workload& workload, config::Precision precision, int th
       experiment_(experiment_of(workload, precision)),
       world_((require_no_launcher(), MpiOptions())),
       rank_(world_, config::auto_, threads) {
-  rank_.take_memory(plan_step(experiment_, batch_plan_of(workload)).arena_bytes);
-  training_.emplace(rank_.context(), experiment_, rank_.peers(), rank_.communication(), nullptr);
+  rank_.take_memory(plan_step(experiment_, {}, batch_plan_of(workload), 0).arena_bytes);
+  training_.emplace(rank_.context(), experiment_, Layout{}, rank_.connect({}), rank_.streams(), nullptr);
   training_->initialize();
   seconds_of(kWarmUpSteps);
 }

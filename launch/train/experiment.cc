@@ -12,11 +12,20 @@ Experiment experiment_of(const config::Run& run) {
           .seed = run.run().seed()};
 }
 
+Layout layout_of(const config::Run& run) {
+  const config::Mesh& mesh = run.mesh();
+  return {.mesh = {mesh.dp(), mesh.pp(), mesh.cp(), mesh.tp(), mesh.ep()},
+          .zero_stage = run.zero().stage(),
+          .schedule = run.pipeline().schedule(),
+          .chunks = run.pipeline().chunks(),
+          .recompute = run.recompute()};
+}
+
 BatchPlan batch_plan_of(const config::Run& run, int rank) {
   return {.global_batch = run.train().global_batch(),
           .micro_batch = run.train().micro_batch(),
           .dp = run.mesh().dp(),
-          .rank = rank};
+          .rank = places_of(layout_of(run).mesh, rank)[Axis::kDp].index};
 }
 
 std::int64_t steps_of(const config::Run& run) {

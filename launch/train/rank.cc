@@ -26,16 +26,24 @@ Rank::Rank(MpiWorld& world, config::Device device, int threads) {
   context_.device = device_.get();
   context_.ops = &host_kernels();
   context_.compute = device_->create_stream(StreamKind::kCompute, "compute");
-  communication_ = device_->create_stream(StreamKind::kCommunication, "communication");
+  streams_.communication = device_->create_stream(StreamKind::kCommunication, "communication");
+  streams_.transfers = device_->create_stream(StreamKind::kCommunication, "transfers");
   peers_ = world.world(*device_);
 }
 
 Rank::~Rank() {
+  mesh_.reset();
   peers_.reset();
   arena_.reset();
-  device_->destroy_stream(communication_);
+  device_->destroy_stream(streams_.transfers);
+  device_->destroy_stream(streams_.communication);
   device_->destroy_stream(context_.compute);
   if (memory_ != nullptr) device_->release(memory_);
+}
+
+const MeshCommunicators& Rank::connect(const MeshShape& mesh) {
+  CHECK(!mesh_, "the mesh is connected twice");
+  return mesh_.emplace(mesh, *peers_);
 }
 
 void Rank::take_memory(std::size_t bytes) {

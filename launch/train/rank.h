@@ -8,8 +8,9 @@
 
 #include "cuda/core/context.h"
 #include "launch/run.pb.h"
-#include "parallel/comm/communicator.h"
+#include "parallel/comm/mesh_communicators.h"
 #include "parallel/comm/mpi.h"
+#include "trainer/step/training_step.h"
 
 namespace trireme {
 
@@ -26,20 +27,23 @@ class Rank {
   Rank(const Rank&) = delete;
   Rank& operator=(const Rank&) = delete;
 
+  // Makes the groups of the mesh, once. Collective.
+  const MeshCommunicators& connect(const MeshShape& mesh);
   // Takes the arena, once. Throws UserError when there is not so much memory.
   void take_memory(std::size_t bytes);
 
   Context& context() { return context_; }
   Communicator& peers() { return *peers_; }
-  Stream communication() const { return communication_; }
+  StepStreams streams() const { return streams_; }
 
  private:
   std::unique_ptr<Device> device_;
   std::byte* memory_ = nullptr;
   std::optional<Arena> arena_;
   Context context_;
-  Stream communication_;
+  StepStreams streams_;
   std::unique_ptr<Communicator> peers_;
+  std::optional<MeshCommunicators> mesh_;
 };
 
 }  // namespace trireme

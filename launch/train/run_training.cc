@@ -69,11 +69,14 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
   const Dataset dataset(run.data().path());
   const Experiment experiment = experiment_of(run);
   const BatchPlan batches = batch_plan_of(run, world.rank());
-  const StepPlan plan = plan_step(experiment, batches);
+  const Layout layout = layout_of(run);
+  const MeshCommunicators& peers = rank.connect(layout.mesh);
+  const StepPlan plan = plan_step(experiment, layout, batches, world.rank());
   rank.take_memory(plan.arena_bytes);
 
   TrainRun what{
       .experiment = experiment,
+      .layout = layout,
       .dir = run.run().dir(),
       .steps = steps_of(run),
       .batches = batches,
@@ -115,8 +118,8 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
   }
   Trace trace(world.rank());
   const TrainOutcome outcome = train({.context = rank.context(),
-                                      .world = rank.peers(),
-                                      .communication = rank.communication(),
+                                      .peers = peers,
+                                      .streams = rank.streams(),
                                       .dataset = dataset,
                                       .metrics = metrics,
                                       .trace = trace,

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,6 +60,11 @@ class Communicator {
   // Small host messages, outside the step: waits for what this communicator put on streams, then for all. Element r is
   // rank r's.
   virtual std::vector<std::string> gather_to_all(std::string_view message, CallFor call) = 0;
+
+  // The communicator of some of these ranks: `ranks`, ascending, this one among them, keep their order. `name` tells it
+  // apart in reports. Collective over `ranks`: each of them calls it, and all make the groups that they share in the
+  // same order. It may be used on another stream than this one, at the same time, and goes before this one.
+  virtual std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) = 0;
 };
 
 }  // namespace trireme

@@ -1,17 +1,45 @@
 #include "parallel/comm/local.h"
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "parallel/comm/local_table.h"
 #include "parallel/comm/sums.h"
 
 namespace trireme {
+
+struct LocalGroup::State {
+  State(int size, std::chrono::milliseconds waits)
+      : timeout(waits), table(std::make_shared<LocalTable>(size, waits)), made(static_cast<std::size_t>(size)) {}
+
+  const std::chrono::milliseconds timeout;
+  const std::shared_ptr<LocalTable> table;
+
+  // The next subgroup of these ranks and this name that `rank` makes.
+  std::shared_ptr<State> subgroup(int rank, std::span<const int> ranks, std::string_view name) {
+    const std::lock_guard lock(mutex);
+    const auto key = std::pair(std::string(name), std::vector<int>(ranks.begin(), ranks.end()));
+    const std::size_t number = made.at(static_cast<std::size_t>(rank))[key]++;
+    std::vector<std::shared_ptr<State>>& groups = subgroups[key];
+    if (groups.size() == number) groups.push_back(std::make_shared<State>(static_cast<int>(ranks.size()), timeout));
+    return groups.at(number);
+  }
+
+ private:
+  using Key = std::pair<std::string, std::vector<int>>;
+  std::mutex mutex;
+  std::map<Key, std::vector<std::shared_ptr<State>>> subgroups;
+  std::vector<std::map<Key, std::size_t>> made;  // by rank
+};
+
 namespace {
 
 class LocalCommunicator final : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<LocalTable> table, int rank, Device& device)
-      : table_(std::move(table)), rank_(rank), device_(device) {
+  LocalCommunicator(std::shared_ptr<LocalGroup::State> state, int rank, Device& device)
+      : state_(std::move(state)), table_(state_->table), rank_(rank), device_(device) {
     table_->take_seat(rank);
   }
   ~LocalCommunicator() override { table_->leave(rank_, "its communicator is gone"); }
@@ -95,6 +123,13 @@ class LocalCommunicator final : public Communicator {
     return messages;
   }
 
+  std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) override {
+    const auto mine = std::find(ranks.begin(), ranks.end(), rank_);
+    CHECK(mine != ranks.end(), "rank ", rank_, " is not in its group ", name);
+    return std::make_unique<LocalCommunicator>(state_->subgroup(rank_, ranks, name),
+                                               static_cast<int>(mine - ranks.begin()), device_);
+  }
+
  private:
   static void copy(std::byte* to, const std::byte* from, std::size_t bytes) {
     if (to != from && bytes > 0) std::memcpy(to, from, bytes);
@@ -114,6 +149,7 @@ class LocalCommunicator final : public Communicator {
     used_.push_back(stream);
   }
 
+  std::shared_ptr<LocalGroup::State> state_;
   std::shared_ptr<LocalTable> table_;
   const int rank_;
   Device& device_;
@@ -122,19 +158,15 @@ class LocalCommunicator final : public Communicator {
 
 }  // namespace
 
-struct LocalGroup::State {
-  std::shared_ptr<LocalTable> table;
-};
-
 LocalGroup::LocalGroup(int size, std::chrono::milliseconds timeout) {
   CHECK(size >= 1, "a group of ", size);
-  state_ = std::make_shared<State>(State{std::make_shared<LocalTable>(size, timeout)});
+  state_ = std::make_shared<State>(size, timeout);
 }
 
 LocalGroup::~LocalGroup() = default;
 
 std::unique_ptr<Communicator> LocalGroup::join(int rank, Device& device) {
-  return std::make_unique<LocalCommunicator>(state_->table, rank, device);
+  return std::make_unique<LocalCommunicator>(state_, rank, device);
 }
 
 void LocalGroup::leave(int rank, const std::string& why) { state_->table->leave(rank, why); }

@@ -26,8 +26,10 @@ class LocalGroup {
   // Destroying its communicator says the same.
   void leave(int rank, const std::string& why);
 
- private:
+  // The tables at which the groups meet; a subgroup's is made by whoever comes to it first.
   struct State;
+
+ private:
   std::shared_ptr<State> state_;
 };
 

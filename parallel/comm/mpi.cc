@@ -12,15 +12,12 @@
 
 #include "cuda/core/device.h"
 #include "monitoring/error.h"
-#include "parallel/comm/host_transport.h"
 #include "parallel/comm/local.h"
 #include "parallel/comm/mpi_communicator.h"
-#include "parallel/comm/network_transport.h"
+#include "parallel/comm/mpi_groups.h"
 
 namespace trireme {
 namespace {
-
-constexpr std::size_t kAlignment = 4096;
 
 std::chrono::milliseconds timeout_of(const MpiOptions& options) {
   const char* text = std::getenv("TRIREME_PEER_TIMEOUT_SECONDS");
@@ -32,45 +29,6 @@ std::chrono::milliseconds timeout_of(const MpiOptions& options) {
     throw UserError(std::string("TRIREME_PEER_TIMEOUT_SECONDS=") + text + ": give a whole number of seconds from 1");
   return std::chrono::seconds(seconds);
 }
-
-std::byte* aligned(void* memory) {
-  const auto address = reinterpret_cast<std::uintptr_t>(memory);
-  return reinterpret_cast<std::byte*>((address + kAlignment - 1) / kAlignment * kAlignment);
-}
-
-// A shared window of the ranks of one host: the board in rank 0's part, then every rank's staging.
-class HostWindow {
- public:
-  HostWindow(MPI_Comm host, int rank, int size, std::chrono::milliseconds timeout) {
-    const std::size_t board_bytes = (HostBoard::bytes(size) + kAlignment - 1) / kAlignment * kAlignment;
-    // A rank's part may begin anywhere, so each asks for one alignment more.
-    const std::size_t bytes = kAlignment + HostTransport::kPartBytes + (rank == 0 ? board_bytes : 0);
-    void* mine = nullptr;
-    check_mpi(MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes), 1, MPI_INFO_NULL, host, &mine, &window_),
-              "a shared window of the ranks of this host");
-    std::vector<std::byte*> parts;
-    std::byte* board = nullptr;
-    for (int each = 0; each < size; ++each) {
-      MPI_Aint length = 0;
-      int unit = 0;
-      void* base = nullptr;
-      check_mpi(MPI_Win_shared_query(window_, each, &length, &unit, &base), "MPI_Win_shared_query");
-      std::byte* part = aligned(base);
-      if (each == 0) board = std::exchange(part, part + board_bytes);
-      parts.push_back(part);
-    }
-    if (rank == 0) HostBoard::prepare(board, size);
-    check_mpi(MPI_Barrier(host), "MPI_Barrier");
-    transport_ = std::make_unique<HostTransport>(std::make_unique<HostBoard>(board, rank, size, timeout), parts);
-  }
-  void free() { MPI_Win_free(&window_); }  // collective
-
-  std::unique_ptr<Transport> take_transport() { return std::move(transport_); }
-
- private:
-  MPI_Win window_ = MPI_WIN_NULL;
-  std::unique_ptr<Transport> transport_;
-};
 
 }  // namespace
 
@@ -85,10 +43,8 @@ struct MpiWorld::State {
   bool initialised = false;
   int exceptions = std::uncaught_exceptions();
   std::chrono::milliseconds timeout{};
-  MPI_Comm all = MPI_COMM_NULL;   // ours alone
-  MPI_Comm host = MPI_COMM_NULL;  // the ranks of this host
-  std::unique_ptr<HostWindow> window;
-  std::shared_ptr<MpiPeers> peers;
+  MPI_Comm all = MPI_COMM_NULL;  // ours alone
+  std::shared_ptr<MpiGroups> groups;
   bool given = false;
 };
 
@@ -107,28 +63,22 @@ MpiWorld::MpiWorld(MpiOptions options) : state_(std::make_unique<State>()) {
   MPI_Comm_set_errhandler(state.all, MPI_ERRORS_RETURN);
   MPI_Comm_rank(state.all, &state.rank);
   MPI_Comm_size(state.all, &state.size);
-  check_mpi(MPI_Comm_split_type(state.all, MPI_COMM_TYPE_SHARED, state.rank, MPI_INFO_NULL, &state.host),
+  MPI_Comm host = MPI_COMM_NULL;  // the ranks of this host
+  check_mpi(MPI_Comm_split_type(state.all, MPI_COMM_TYPE_SHARED, state.rank, MPI_INFO_NULL, &host),
             "MPI_Comm_split_type");
-  MPI_Comm_rank(state.host, &state.host_rank);
-  MPI_Comm_size(state.host, &state.host_size);
-
-  state.peers = std::make_shared<MpiPeers>(state.all, state.timeout);
-  if (state.host_size == state.size && options.path == MpiOptions::Path::kBest) {
-    state.window = std::make_unique<HostWindow>(state.host, state.host_rank, state.host_size, state.timeout);
-    state.peers->transport = state.window->take_transport();
-  } else {
-    state.peers->transport = std::make_unique<NetworkTransport>(state.peers->messages);
-  }
+  MPI_Comm_rank(host, &state.host_rank);
+  MPI_Comm_size(host, &state.host_size);
+  MPI_Comm_free(&host);
+  state.groups = std::make_shared<MpiGroups>(state.all, options.path, state.timeout);
 }
 
 MpiWorld::~MpiWorld() {
   State& state = *state_;
   if (!state.initialised) return;
-  const bool sound = !state.peers->failed && std::uncaught_exceptions() <= state.exceptions;
-  state.peers->transport.reset();  // on one host: peers that wait for this rank fail now
+  const bool sound = !state.groups->failed() && std::uncaught_exceptions() <= state.exceptions;
+  state.groups->close();
   if (!sound) return;
-  if (state.window) state.window->free();
-  MPI_Comm_free(&state.host);
+  state.groups->free();
   MPI_Comm_free(&state.all);
   MPI_Finalize();
 }
@@ -142,7 +92,7 @@ std::unique_ptr<Communicator> MpiWorld::world(Device& device) {
   CHECK(!state_->given, "the world is asked for twice");
   state_->given = true;
   if (!state_->initialised) return LocalGroup(1, state_->timeout).join(0, device);
-  return make_mpi_communicator(state_->peers, device);
+  return make_mpi_communicator(state_->groups, state_->groups->world(), device);
 }
 
 void MpiWorld::abort(int exit_code) {

@@ -1,15 +1,19 @@
 #include "parallel/comm/mpi_communicator.h"
 
+#include <algorithm>
 #include <functional>
 
+#include "monitoring/check.h"
 #include "parallel/comm/mpi_exchange.h"
+#include "parallel/comm/mpi_groups.h"
 
 namespace trireme {
 namespace {
 
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(std::shared_ptr<MpiPeers> peers, Device& device) : peers_(std::move(peers)), device_(device) {}
+  MpiCommunicator(std::shared_ptr<MpiGroups> groups, std::shared_ptr<MpiPeers> peers, Device& device)
+      : groups_(std::move(groups)), peers_(std::move(peers)), device_(device) {}
 
   int rank() const override { return peers_->messages.rank(); }
   int size() const override { return peers_->messages.size(); }
@@ -61,6 +65,11 @@ class MpiCommunicator final : public Communicator {
     return all;
   }
 
+  std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) override {
+    CHECK(std::find(ranks.begin(), ranks.end(), rank()) != ranks.end(), "rank ", rank(), " is not in its group ", name);
+    return make_mpi_communicator(groups_, groups_->subgroup(*peers_, ranks), device_);
+  }
+
  private:
   static void guarded(MpiPeers& peers, const std::function<void(MpiPeers&)>& work) {
     try {
@@ -104,6 +113,7 @@ class MpiCommunicator final : public Communicator {
     return all;
   }
 
+  std::shared_ptr<MpiGroups> groups_;
   std::shared_ptr<MpiPeers> peers_;
   Device& device_;
   std::vector<Stream> used_;  // since the last gather_to_all, which comes after what is on them
@@ -111,8 +121,9 @@ class MpiCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiPeers> peers, Device& device) {
-  return std::make_unique<MpiCommunicator>(std::move(peers), device);
+std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiGroups> groups, std::shared_ptr<MpiPeers> peers,
+                                                    Device& device) {
+  return std::make_unique<MpiCommunicator>(std::move(groups), std::move(peers), device);
 }
 
 }  // namespace trireme

@@ -21,6 +21,10 @@ struct MpiPeers {
   MpiPeers(MPI_Comm comm, std::chrono::milliseconds timeout) : messages(comm, timeout) {}
 };
 
-std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiPeers> peers, Device& device);
+class MpiGroups;
+
+// One of the groups of `groups`, which keeps what MPI must free.
+std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiGroups> groups, std::shared_ptr<MpiPeers> peers,
+                                                    Device& device);
 
 }  // namespace trireme

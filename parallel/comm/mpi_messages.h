@@ -21,6 +21,7 @@ class MpiMessages {
  public:
   MpiMessages(MPI_Comm comm, std::chrono::milliseconds timeout);
 
+  MPI_Comm comm() const { return comm_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
 

@@ -1,9 +1,13 @@
 #include "parallel/comm/recording.h"
 
+#include <algorithm>
+
+#include "monitoring/check.h"
+
 namespace trireme {
 
 void RecordingCommunicator::note(const char* op, std::size_t bytes, const CallFor& call) {
-  calls_.push_back({op, call.step, std::string(call.tensor), bytes});
+  calls_->push_back({name_, op, call.step, std::string(call.tensor), bytes});
 }
 
 void RecordingCommunicator::all_reduce(Stream stream, Tensor x, Reduction reduction, CallFor call) {
@@ -44,6 +48,20 @@ std::vector<std::string> RecordingCommunicator::gather_to_all(std::string_view m
   note("gather_to_all", message.size(), call);
   if (inner_ != nullptr) return inner_->gather_to_all(message, call);
   return std::vector<std::string>(static_cast<std::size_t>(size_), std::string(message));
+}
+
+std::unique_ptr<Communicator> RecordingCommunicator::subgroup(std::span<const int> ranks, std::string_view name) {
+  const auto mine = std::find(ranks.begin(), ranks.end(), rank_);
+  CHECK(mine != ranks.end(), "rank ", rank_, " is not in its group ", name);
+  auto group =
+      std::make_unique<RecordingCommunicator>(static_cast<int>(mine - ranks.begin()), static_cast<int>(ranks.size()));
+  if (inner_ != nullptr) {
+    group->owned_ = inner_->subgroup(ranks, name);
+    group->inner_ = group->owned_.get();
+  }
+  group->name_ = name;
+  group->calls_ = calls_;
+  return group;
 }
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 // that hold the list against a real run's, call for call.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,14 +11,16 @@
 namespace trireme {
 
 struct RecordedCall {
-  std::string op;  // "all_reduce", ...
+  std::string group;  // "world", "dp", ...
+  std::string op;     // "all_reduce", ...
   std::int64_t step = -1;
   std::string tensor;
   std::size_t bytes = 0;  // of this rank's tensor (exchange: sent and received)
   bool operator==(const RecordedCall&) const = default;
 };
 
-// Forwards to `inner` if there is one; otherwise stands for rank `rank` of `size` and does nothing.
+// Forwards to `inner` if there is one; otherwise stands for rank `rank` of `size` and does nothing. Its subgroups write
+// to the same list.
 class RecordingCommunicator : public Communicator {
  public:
   RecordingCommunicator(int rank, int size) : rank_(rank), size_(size) {}
@@ -33,16 +36,19 @@ class RecordingCommunicator : public Communicator {
   void exchange(Stream stream, std::span<const Transfer> sends, std::span<const Transfer> receives,
                 CallFor call) override;
   std::vector<std::string> gather_to_all(std::string_view message, CallFor call) override;
+  std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) override;
 
-  const std::vector<RecordedCall>& calls() const { return calls_; }
+  const std::vector<RecordedCall>& calls() const { return *calls_; }
 
  private:
   void note(const char* op, std::size_t bytes, const CallFor& call);
 
+  std::string name_ = "world";
   Communicator* inner_ = nullptr;
+  std::unique_ptr<Communicator> owned_;  // a subgroup's inner
   int rank_;
   int size_;
-  std::vector<RecordedCall> calls_;
+  std::shared_ptr<std::vector<RecordedCall>> calls_ = std::make_shared<std::vector<RecordedCall>>();
 };
 
 }  // namespace trireme

@@ -2,15 +2,21 @@
 
 namespace trireme {
 
-SmallRun::SmallRun(LocalGroup& group, const Experiment& experiment, const BatchPlan& plan, const HostOptions& options,
-                   std::size_t more)
+SmallRun::SmallRun(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout,
+                   const BatchPlan& plan, const HostOptions& options, std::size_t more)
     : experiment_(experiment),
       plan_(plan),
-      rank_(group, static_cast<int>(plan.rank), options, more * plan_step(experiment, plan).arena_bytes),
+      rank_(group, rank, options, more * plan_step(experiment, layout, plan, rank).arena_bytes),
       peers_(rank_.peers()),
-      step_(rank_.context(), experiment, peers_, rank_.communication(), nullptr) {
+      mesh_(layout.mesh, peers_),
+      step_(rank_.context(), experiment, layout, mesh_, rank_.streams(), nullptr) {
   step_.initialize();
 }
+
+SmallRun::SmallRun(LocalGroup& group, const Experiment& experiment, const BatchPlan& plan, const HostOptions& options,
+                   std::size_t more)
+    : SmallRun(group, static_cast<int>(plan.rank), experiment, {.mesh = {.dp = static_cast<int>(plan.dp)}}, plan,
+               options, more) {}
 
 template <class Read>
 oracle::Tensors SmallRun::of_owned(Read read) {

@@ -9,7 +9,11 @@ namespace trireme {
 
 class SmallRun {
  public:
-  // `more` times the planned memory, for schedules that keep more than the planned one.
+  // Rank `rank` of the layout's mesh. `more` times the planned memory, for schedules that keep more than the planned
+  // one.
+  SmallRun(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout, const BatchPlan& plan,
+           const HostOptions& options = {}, std::size_t more = 1);
+  // Data parallelism alone: rank plan.rank of plan.dp.
   SmallRun(LocalGroup& group, const Experiment& experiment, const BatchPlan& plan, const HostOptions& options = {},
            std::size_t more = 1);
 
@@ -35,6 +39,7 @@ class SmallRun {
   BatchPlan plan_;
   TestRank rank_;
   RecordingCommunicator peers_;
+  MeshCommunicators mesh_;
   TrainingStep step_;
 };
 

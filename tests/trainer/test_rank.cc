@@ -13,14 +13,16 @@ TestRank::TestRank(LocalGroup& group, int rank, const HostOptions& options, std:
     : device_(make_host_device(options)),
       memory_(device_->allocate(arena_bytes)),
       compute_(device_->create_stream(StreamKind::kCompute, "compute")),
-      communication_(device_->create_stream(StreamKind::kCommunication, "communication")),
+      streams_{device_->create_stream(StreamKind::kCommunication, "communication"),
+               device_->create_stream(StreamKind::kCommunication, "transfers")},
       arena_(std::in_place, memory_, arena_bytes),
       context_(Context{.device = device_.get(), .ops = &host_kernels(), .arena = &*arena_, .compute = compute_}),
       peers_(group.join(rank, *device_)) {}
 
 TestRank::~TestRank() {
   peers_.reset();
-  device_->destroy_stream(communication_);
+  device_->destroy_stream(streams_.transfers);
+  device_->destroy_stream(streams_.communication);
   device_->destroy_stream(compute_);
   arena_.reset();
   device_->release(memory_);

@@ -10,6 +10,7 @@
 #include "cuda/core/context.h"
 #include "cuda/host/host_device.h"
 #include "parallel/comm/local.h"
+#include "trainer/step/training_step.h"
 
 namespace trireme {
 
@@ -22,7 +23,8 @@ class TestRank {
 
   Context& context() { return *context_; }
   Communicator& peers() { return *peers_; }
-  Stream communication() const { return communication_; }
+  Stream communication() const { return streams_.communication; }
+  StepStreams streams() const { return streams_; }
 
   // Values of an fp32 or bf16 tensor, after all that is on the compute stream.
   std::vector<double> read(const Tensor& tensor);
@@ -32,7 +34,8 @@ class TestRank {
  private:
   std::unique_ptr<Device> device_;
   std::byte* memory_;
-  Stream compute_, communication_;
+  Stream compute_;
+  StepStreams streams_;
   std::optional<Arena> arena_;
   std::optional<Context> context_;
   std::unique_ptr<Communicator> peers_;

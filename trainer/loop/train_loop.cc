@@ -41,9 +41,9 @@ class TrainLoop {
   TrainLoop(TrainEnvironment environment, const TrainRun& run)
       : environment_(environment),
         run_(run),
-        training_(environment.context, run.experiment, environment.world, environment.communication,
+        training_(environment.context, run.experiment, run.layout, environment.peers, environment.streams,
                   &environment.trace),
-        saver_(environment.context, environment.world, run.dir / "checkpoints",
+        saver_(environment.context, environment.peers.world(), run.dir / "checkpoints",
                {run.checkpoint.keep_last(), run.checkpoint.keep_every()}, run.attempt) {
     training_.set_observer(environment.observer);
     saver_.set_observer(environment.observer);
@@ -84,7 +84,7 @@ class TrainLoop {
   }
 
  private:
-  bool leads() const { return environment_.world.rank() == 0; }
+  bool leads() const { return environment_.peers.world().rank() == 0; }
   static bool due(std::int64_t step, std::int64_t every) { return every > 0 && step % every == 0; }
 
   // One optimizer step, from data to a reported loss.
@@ -118,7 +118,7 @@ class TrainLoop {
                                     static_cast<std::int32_t>(environment_.dataset.manifest().end_of_document),
                                     run_.attention);
     const ValidationLoss loss = validate(
-        environment_.context, environment_.world, batches,
+        environment_.context, environment_.peers.world(), batches,
         [&](const Batch& batch) { return training_.sample_losses(batch); }, run_.validation.max_samples(),
         run_.batches.micro_batch, step_);
     validation_loss_ = loss.sum / loss.tokens;
@@ -147,7 +147,7 @@ class TrainLoop {
     Agreement agreed;
     bool writing = false;
     bool under_way = false;
-    for (const std::string& word : environment_.world.gather_to_all(mine.text(), {step_, "step's end"})) {
+    for (const std::string& word : environment_.peers.world().gather_to_all(mine.text(), {step_, "step's end"})) {
       const auto save = static_cast<CheckpointSaver::State>(word[1] - '0');
       agreed.stop |= word[0] == '1';
       writing |= save == CheckpointSaver::State::kWriting;
@@ -202,7 +202,8 @@ class TrainLoop {
   std::int64_t resume_or_begin() {
     std::vector<PassedOver> passed_over;
     Context& context = environment_.context;
-    const auto resumed = load_newest(context, environment_.world, run_.dir / "checkpoints", state(), passed_over);
+    const auto resumed =
+        load_newest(context, environment_.peers.world(), run_.dir / "checkpoints", state(), passed_over);
     for (const PassedOver& checkpoint : passed_over)
       log_warning("passed over {}: {}", checkpoint.path.string(), checkpoint.reason);
     if (!resumed) {
@@ -225,7 +226,7 @@ class TrainLoop {
   }
 
   void write_trace(std::int64_t first) {
-    environment_.trace.write(run_.dir / ("trace-rank" + std::to_string(environment_.world.rank()) + ".json"),
+    environment_.trace.write(run_.dir / ("trace-rank" + std::to_string(environment_.peers.world().rank()) + ".json"),
                              {first + 1, step_});
   }
 

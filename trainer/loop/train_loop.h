@@ -23,6 +23,7 @@ namespace trireme {
 
 struct TrainRun {
   Experiment experiment;
+  Layout layout;
   std::filesystem::path dir;  // RUN, which exists
   std::int64_t steps = 0;
   BatchPlan batches;  // this rank's
@@ -41,8 +42,8 @@ struct TrainRun {
 // Everything outlives the call. `stop` becomes nonzero when a signal asks for the end.
 struct TrainEnvironment {
   Context& context;
-  Communicator& world;
-  Stream communication;
+  const MeshCommunicators& peers;
+  StepStreams streams;
   const Dataset& dataset;
   MetricsRegistry& metrics;
   Trace& trace;

@@ -4,15 +4,16 @@
 #include "cuda/ops/shape_only.h"
 
 namespace trireme {
-StepPlan plan_step(const Experiment& experiment, const BatchPlan& batches) {
+StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& batches, int rank) {
   ShapeOnlyDevice device;
   Arena arena(ShapeOnlyDevice::base(), Arena::kUnlimited);
   Context context{.device = &device, .ops = &shape_only_kernels(), .arena = &arena, .compute = {}};
-  RecordingCommunicator dp(static_cast<int>(batches.rank), static_cast<int>(batches.dp));
+  RecordingCommunicator world(rank, layout.mesh.ranks());
+  const MeshCommunicators peers(layout.mesh, world);
 
   StepPlan plan;
   {
-    TrainingStep step(context, experiment, dp, {}, nullptr);
+    TrainingStep step(context, experiment, layout, peers, {}, nullptr);
     step.initialize();
     std::vector<Batch> micro_batches;
     for (std::int64_t m = 0; m < batches.micro_batches(); ++m)
@@ -24,7 +25,7 @@ StepPlan plan_step(const Experiment& experiment, const BatchPlan& batches) {
   }
   plan.arena_bytes = arena.peak_bytes();
   plan.bytes_at_peak = arena.bytes_at_peak();
-  plan.calls = dp.calls();
+  plan.calls = world.calls();
   return plan;
 }
 

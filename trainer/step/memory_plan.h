@@ -17,10 +17,10 @@ struct StepPlan {
   std::size_t arena_bytes = 0;                       // of device memory, all that the rank allocates
   std::map<std::string, std::size_t> bytes_at_peak;  // by category, at the moment when most is in use
   std::int64_t parameters = 0;                       // elements, each counted once
-  std::vector<RecordedCall> calls;                   // of the data-parallel communicator, in one step
+  std::vector<RecordedCall> calls;                   // in one step, of all groups, in order
 };
 
-// For rank batches.rank of batches.dp. Covers a step, and an evaluation of a micro-batch.
-StepPlan plan_step(const Experiment& experiment, const BatchPlan& batches);
+// For rank `rank` of the layout's mesh; `batches` is that rank's. Covers a step, and an evaluation of a micro-batch.
+StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& batches, int rank);
 
 }  // namespace trireme

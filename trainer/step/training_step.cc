@@ -10,14 +10,16 @@ namespace trireme {
 
 DType dtype_of(config::Precision precision) { return precision == config::bf16 ? DType::kBF16 : DType::kF32; }
 
-TrainingStep::TrainingStep(Context& context, const Experiment& experiment, Communicator& dp, Stream communication,
-                           Trace* trace)
+TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const Layout& layout,
+                           const MeshCommunicators& peers, const StepStreams& streams, Trace* trace)
     : context_(context),
       experiment_(experiment),
-      dp_(dp),
-      communication_(communication),
+      layout_(layout),
+      peers_(peers),
+      streams_(streams),
       event_(context.device->create_event()),
       track_(trace == nullptr ? Trace::Track() : trace->track("compute")) {
+  CHECK(layout.mesh == peers.mesh(), "a layout for ", to_string(layout.mesh), " on ", to_string(peers.mesh()));
   const config::Train& train = experiment.train;
   const LossOptions loss{.label_smoothing = static_cast<float>(train.label_smoothing()),
                          .z_loss = static_cast<float>(train.z_loss()),
@@ -27,14 +29,15 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, Commu
 
   GradientBuckets::Options buckets;
   if (experiment.numerics == config::exact) {
-    CHECK(train.exact_groups() % dp.size() == 0, "dp must divide the exact groups");
+    CHECK(train.exact_groups() % layout.mesh.dp == 0, "dp must divide the exact groups");
     CHECK(train.global_batch() % train.exact_groups() == 0, "the exact groups must divide the global batch");
-    buckets.groups = train.exact_groups() / dp.size();
+    buckets.groups = train.exact_groups() / layout.mesh.dp;
     spans_ = {SpanRule::Kind::kPerSample, train.global_batch() / train.exact_groups()};
   }
   parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()));
   optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
-  gradients_ = std::make_unique<GradientBuckets>(context, list_.specs(), dp, communication, trace, buckets);
+  gradients_ =
+      std::make_unique<GradientBuckets>(context, list_.specs(), peers.dp(), streams.communication, trace, buckets);
   loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");
   loss_total_ = context.arena->allocate({1}, DType::kF32, "scalars");
   count_ = context.arena->allocate({1}, DType::kF32, "scalars");
@@ -114,9 +117,9 @@ void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64
   const auto count = static_cast<float>(mine);
   context_.device->upload(context_.compute, count_, &count);
   context_.device->record(context_.compute, event_);
-  context_.device->wait(communication_, event_);
-  dp_.all_reduce(communication_, count_, Reduction::kSum, {step, "token count"});
-  context_.device->record(communication_, event_);
+  context_.device->wait(streams_.communication, event_);
+  peers_.dp().all_reduce(streams_.communication, count_, Reduction::kSum, {step, "token count"});
+  context_.device->record(streams_.communication, event_);
   context_.device->wait(context_.compute, event_);
   context_.ops->reciprocal(context_.compute, scale_, count_, 1);
 }
@@ -126,8 +129,8 @@ void TrainingStep::reduce_loss(std::int64_t step) {
   for (std::int64_t group = 0; group < loss_->size(0); ++group) groups.push_back(loss_->rows(group, group + 1));
   context_.ops->sum_tree(context_.compute, loss_total_, groups);
   context_.device->record(context_.compute, event_);
-  context_.device->wait(communication_, event_);
-  dp_.all_reduce(communication_, loss_total_, Reduction::kSum, {step, "loss"});
+  context_.device->wait(streams_.communication, event_);
+  peers_.dp().all_reduce(streams_.communication, loss_total_, Reduction::kSum, {step, "loss"});
 }
 
 StepReport TrainingStep::report() {
@@ -138,7 +141,7 @@ StepReport TrainingStep::report() {
   const Tensor flags = gradients_->all_nonfinite();
   std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(flags.elements()));
   const StepControl& control = optimizer_->control();
-  device.record(communication_, event_);
+  device.record(streams_.communication, event_);
   device.wait(context_.compute, event_);
   device.download(context_.compute, &loss, loss_total_);
   device.download(context_.compute, &count, count_);

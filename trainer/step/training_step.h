@@ -1,5 +1,5 @@
-// One optimizer step of one rank: batches in, weights changed. It knows the model only as a Stage, its peers only as a
-// Communicator and the device only as a Context, so the same code runs on one rank, on many, and shape-only.
+// One optimizer step of one rank: batches in, weights changed. It knows the model only as a Stage, its peers only as
+// communicators and the device only as a Context, so the same code runs on one rank, on many, and shape-only.
 //
 // Everything of the step is put on streams without waiting and without reading a value back: the clip factor, the
 // decision to skip and the loss stay on the device. report() waits and reads them.
@@ -14,8 +14,9 @@
 #include "cuda/core/context.h"
 #include "dataloader/batch/batch.h"
 #include "monitoring/trace.h"
-#include "parallel/comm/communicator.h"
+#include "parallel/comm/mesh_communicators.h"
 #include "parallel/data/gradient_buckets.h"
+#include "parallel/layout.pb.h"
 #include "parallel/pipeline/instruction.h"
 #include "trainer/model.pb.h"
 #include "trainer/model/transformer.h"
@@ -35,6 +36,22 @@ struct Experiment {
   std::uint64_t seed = 1;
 };
 
+// How it is computed: nothing of this may matter to what is computed. The micro-batch size, also of the layout, comes
+// with the batches.
+struct Layout {
+  MeshShape mesh;
+  int zero_stage = 0;
+  config::Pipeline::Schedule schedule = config::Pipeline::one_f_one_b;
+  int chunks = 1;  // stages of a rank
+  config::Recompute recompute = config::none;
+};
+
+// The streams of a step beside the one of the context.
+struct StepStreams {
+  Stream communication;  // gradients and gathered parameters
+  Stream transfers;      // activations between stages
+};
+
 struct StepReport {
   double loss = 0;       // mean over the global batch's unmasked tokens
   double tokens = 0;     // of these
@@ -48,8 +65,9 @@ struct StepReport {
 
 class TrainingStep {
  public:
-  // `dp`'s calls run on `communication`; `trace` may be null. All of them outlive this.
-  TrainingStep(Context& context, const Experiment& experiment, Communicator& dp, Stream communication, Trace* trace);
+  // `trace` may be null. All of them outlive this.
+  TrainingStep(Context& context, const Experiment& experiment, const Layout& layout, const MeshCommunicators& peers,
+               const StepStreams& streams, Trace* trace);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
@@ -78,6 +96,7 @@ class TrainingStep {
   // Parameter by parameter as in list(), f32: the last step's, reduced, before clipping. A tied parameter's is in its
   // owner's too.
   Tensors gradients() const { return gradients_->reduced(); }
+  const Layout& layout() const { return layout_; }
   Order order() const { return experiment_.numerics == config::exact ? Order::kExact : Order::kFast; }
 
  private:
@@ -91,8 +110,9 @@ class TrainingStep {
 
   Context& context_;
   Experiment experiment_;
-  Communicator& dp_;
-  Stream communication_;
+  Layout layout_;
+  const MeshCommunicators& peers_;
+  StepStreams streams_;
   Event event_;
   Trace::Track track_;
   RunObserver* observer_ = nullptr;

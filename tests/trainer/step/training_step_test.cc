@@ -158,7 +158,7 @@ TEST(TrainingStep, TakesTheMemoryAndMakesTheCallsOfItsPlan) {
         experiment.numerics = numerics;
         run_as_ranks(2, [&](LocalGroup& group, int rank) {
           const BatchPlan plan{.global_batch = 6, .micro_batch = 2, .dp = 2, .rank = rank};  // 3 samples: 2 and 1
-          const StepPlan planned = plan_step(experiment, plan);
+          const StepPlan planned = plan_step(experiment, {.mesh = {.dp = 2}}, plan, rank);
           SmallRun run(group, experiment, plan);
           run.run(1, 1e-2);
           run.step().sample_losses(small_batch(experiment.model, {0, plan.micro_batch}));
