@@ -83,6 +83,20 @@ TEST(Structure, NoFileIsADrawerForOddments) {
   }
 }
 
+TEST(Structure, EveryFloorSaysWhatItPromisesAndDatesItsDecisions) {
+  auto folders = floors();
+  folders.push_back("tests");
+  for (const auto& folder : folders) {
+    std::ifstream in(kRoot / folder / "README.md");
+    ASSERT_TRUE(in) << folder << "/README.md is missing";
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::size_t decisions = text.str().find("\n## Decisions");
+    ASSERT_NE(decisions, std::string::npos) << folder << "/README.md ends without its decisions";
+    EXPECT_NE(text.str().find("\n- 20", decisions), std::string::npos) << folder << "/README.md dates no decision";
+  }
+}
+
 TEST(IncludeScan, FindsIncludesAndImportsAndSkipsComments) {
   const auto found = scan_includes(
       "// #include \"a.h\"\n#include \"cuda/core/tensor.h\"\n  # include <vector>  // for x\n/* begin\n#include "
