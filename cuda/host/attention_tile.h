@@ -99,7 +99,7 @@ class TileDropout {
  public:
   TileDropout(const AttentionInputs& in, std::int64_t head)
       : in_(in),
-        key_(key_of_head(in.dropout.key, static_cast<std::uint32_t>(head))),
+        key_(key_of_head(in.dropout.key, static_cast<std::uint32_t>(in.dropout.first_head + head))),
         threshold_(drop_threshold(in.dropout.probability)),
         scale_(static_cast<float>(1.0 / (1.0 - static_cast<double>(in.dropout.probability)))) {}
 

@@ -14,22 +14,32 @@ namespace trireme::host::HWY_NAMESPACE {
 void embedding_forward_rows(const Tensor& y, const Tensor& ids, const Tensor& table, std::int64_t first, Write write,
                             std::int64_t begin, std::int64_t end) {
   const std::int64_t columns = y.size(1);
-  with_type(y.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
+  const auto rows_of_types = [&](auto y_type, auto table_type) {
+    using Y = typename decltype(y_type)::type;
+    using T = typename decltype(table_type)::type;
     for (std::int64_t r = begin; r < end; ++r) {
       const std::int64_t entry = as<std::int32_t>(ids)[r] - first;
       const bool found = entry >= 0 && entry < table.size(0);
       const T* from = found ? as<T>(table) + entry * columns : nullptr;
-      T* to = as<T>(y) + r * columns;
-      const std::size_t bytes = static_cast<std::size_t>(columns) * sizeof(T);
+      Y* to = as<Y>(y) + r * columns;
+      const std::size_t bytes = static_cast<std::size_t>(columns) * sizeof(Y);
       if (write == Write::kAdd && found)
         map(
             columns, [](Vector a, Vector b) HWY_ATTR { return hn::Add(a, b); }, to, to, from);
-      else if (write == Write::kOverwrite && found)
+      else if (write == Write::kOverwrite && !found)
+        std::memset(to, 0, bytes);
+      else if (write == Write::kOverwrite && std::is_same_v<Y, T>)
         std::memcpy(to, from, bytes);
       else if (write == Write::kOverwrite)
-        std::memset(to, 0, bytes);
+        map(
+            columns, [](Vector a) HWY_ATTR { return a; }, to, from);
     }
+  };
+  with_type(table.dtype, [&](auto type) {
+    if (y.dtype == table.dtype)
+      rows_of_types(type, type);
+    else
+      rows_of_types(Type<float>(), type);
   });
 }
 
@@ -64,7 +74,9 @@ void embedding_forward(Stream stream, Tensor y, Tensor ids, Tensor table, std::i
   CHECK(table.shape.dims() == 2 && ids.shape.dims() == 1, op, ": table is ", to_string(table.shape),
         ", should be [N, C]; ids are ", to_string(ids.shape), ", should be [R]");
   check_operand(op, "ids", ids, DType::kI32, ids.shape);
-  check_operand(op, "y", y, table.dtype, {ids.size(0), table.size(1)});
+  check_operand(op, "y", y, y.dtype, {ids.size(0), table.size(1)});
+  CHECK(y.dtype == table.dtype || y.dtype == DType::kF32, op, ": y is ", name_of(y.dtype), ", the table ",
+        name_of(table.dtype));
   enqueue(stream, [=](int threads) {
     parallel_for(threads_for(threads, y.elements()), y.size(0), [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(embedding_forward_rows)(y, ids, table, first, write, begin, end);

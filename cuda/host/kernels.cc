@@ -9,6 +9,7 @@ const Kernels& host_kernels() {
       .linear_forward = host::linear_forward,
       .linear_backward_input = host::linear_backward_input,
       .linear_backward_weight = host::linear_backward_weight,
+      .linear_finish = host::linear_finish,
       .embedding_forward = host::embedding_forward,
       .embedding_backward = host::embedding_backward,
       .layernorm_forward = host::layernorm_forward,

@@ -92,22 +92,41 @@ void linear_forward(Stream stream, Tensor y, Tensor x, Tensor w, Tensor bias, Te
 void linear_backward_input(Stream stream, Tensor dx, Tensor dy, Tensor w, Write write, Order order) {
   const char* op = "linear_backward_input";
   check_operand(op, "w", w, dy.dtype, {dy.size(1), dx.size(1)});
-  check_operand(op, "dx", dx, dy.dtype, {dy.size(0), dx.size(1)});
+  check_operand(op, "dx", dx, dx.dtype, {dy.size(0), dx.size(1)});
+  CHECK(dx.dtype == dy.dtype || dx.dtype == DType::kF32, op, ": dx is ", name_of(dx.dtype), ", dy ", name_of(dy.dtype));
   const Tensor held = write == Write::kAdd ? dx : Tensor();
   enqueue(stream, [=](int threads) { multiply({dx, dy, w, {}, held, false}, order, threads); });
 }
 
 void linear_backward_weight(Stream stream, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Order order) {
   const char* op = "linear_backward_weight";
-  check_operand(op, "dw", dw, DType::kF32, {dy.size(1), x.size(1)});
-  check_operand(op, "dy", dy, x.dtype, {x.size(0), dy.size(1)});
+  check_operand(op, "dy", dy, dy.dtype, {dy.size(0), dy.size(1)});
+  if (dw.given()) {
+    check_operand(op, "dw", dw, DType::kF32, {dy.size(1), x.size(1)});
+    check_operand(op, "x", x, dy.dtype, {dy.size(0), x.size(1)});
+  }
   if (dbias.given()) check_operand(op, "dbias", dbias, DType::kF32, {dy.size(1)});
   enqueue(stream, [=](int threads) {
-    if (x.size(0) == 0) return;
-    add_weight_gradient(dw, dy, x, order, threads);
+    if (dy.elements() == 0) return;
+    if (dw.given()) add_weight_gradient(dw, dy, x, order, threads);
     if (!dbias.given()) return;
     parallel_for(threads_for(threads, dy.elements()), dy.size(1),
                  [&](std::int64_t begin, std::int64_t end) { add_column_sums(dbias, dy, begin, end); });
+  });
+}
+
+void linear_finish(Stream stream, Tensor y, Tensor sum, Tensor bias, Tensor residual) {
+  const char* op = "linear_finish";
+  check_operand(op, "sum", sum, DType::kF32, {y.size(0), y.size(1)});
+  check_operand(op, "y", y, y.dtype, sum.shape);
+  if (bias.given()) check_operand(op, "bias", bias, y.dtype, {y.size(1)});
+  if (residual.given()) check_operand(op, "residual", residual, y.dtype, y.shape);
+  enqueue(stream, [=](int threads) {
+    const std::int64_t columns = y.size(1);
+    parallel_for(threads_for(threads, y.elements()), y.size(0), [&](std::int64_t begin, std::int64_t end) {
+      finish(y, {begin, end - begin, 0, columns}, reinterpret_cast<const float*>(element(sum, begin * columns)), bias,
+             residual);
+    });
   });
 }
 

@@ -9,6 +9,7 @@ namespace trireme::host {
 void linear_forward(Stream, Tensor y, Tensor x, Tensor w, Tensor bias, Tensor residual, Order);
 void linear_backward_input(Stream, Tensor dx, Tensor dy, Tensor w, Write, Order);
 void linear_backward_weight(Stream, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Order);
+void linear_finish(Stream, Tensor y, Tensor sum, Tensor bias, Tensor residual);
 void embedding_forward(Stream, Tensor y, Tensor ids, Tensor table, std::int64_t first, Write);
 void embedding_backward(Stream, Tensor dtable, Tensor ids, Tensor dy, std::int64_t first);
 void layernorm_forward(Stream, Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor w, Tensor b, float epsilon);

@@ -34,6 +34,9 @@ struct RowIds {
 struct Dropout {
   float probability = 0;  // 0: none, and nothing else is read
   std::uint64_t key = 0;  // key_of(seed, site), cuda/core/philox.h
+  // Of attention: which of the layer's heads head 0 of the call is, so that a rank with some of them draws what one
+  // rank with all would.
+  std::int64_t first_head = 0;
 };
 
 struct CrossEntropy {
@@ -65,13 +68,18 @@ struct Kernels {
   // y = x w^T + bias + residual. bias, residual [R, O] optional; residual may alias y. y may be f32 whatever x is.
   // 2 R O I FLOP; (R I + O I + R O) s bytes.
   void (*linear_forward)(Stream, Tensor y, Tensor x, Tensor w, Tensor bias, Tensor residual, Order);
-  // dx = dy w, or dx += dy w. 2 R O I FLOP.
+  // dx = dy w, or dx += dy w. dx may be f32 whatever dy is. 2 R O I FLOP.
   void (*linear_backward_input)(Stream, Tensor dx, Tensor dy, Tensor w, Write, Order);
-  // dw [O, I] f32 += dy^T x; dbias [O] f32 (optional) += column sums of dy. 2 R O I FLOP.
+  // dw [O, I] f32 (optional; without it x is not read) += dy^T x; dbias [O] f32 (optional) += column sums of dy. 2 R O
+  // I FLOP.
   void (*linear_backward_weight)(Stream, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Order);
+  // y = sum + bias + residual, rounded once: what ends a linear whose sum [R, O] f32 came together over ranks. bias,
+  // residual [R, O] optional, of y's dtype; residual may alias y, and the sum too if y is f32. R O (4 + 2 s) bytes.
+  void (*linear_finish)(Stream, Tensor y, Tensor sum, Tensor bias, Tensor residual);
 
   // --- embedding. table [N, C], ids [R] i32.
-  // y[r] = table[ids[r] - first], or y[r] += it; a row whose id lies outside [first, first + N) is 0 (or left alone).
+  // y[r] = table[ids[r] - first], or y[r] += it; a row whose id lies outside [first, first + N) is 0 (or left alone). y
+  // may be f32 whatever the table is.
   // 2 R C s bytes.
   void (*embedding_forward)(Stream, Tensor y, Tensor ids, Tensor table, std::int64_t first, Write);
   // dtable [N, C] f32: dtable[ids[r] - first] += dy[r].
@@ -100,8 +108,8 @@ struct Kernels {
   // uses K and V of head h / (H / Hk). Row r attends to rows [keys[r][0], keys[r][1]) of kv; both ends never fall from
   // one row to the next; an empty range gives o = 0, lse = -inf. That says causal, full, packed documents and cached
   // keys alike. s_j = scale q k_j; lse = log sum_j exp(s_j); o = sum_j drop(exp(s_j - lse)) v_j. Never [R, K] in
-  // memory. Dropped by (sample and offset of the query's row, offset of the key's row, head); `rows` describes both
-  // (then K = R) and is read only if dropout.probability > 0.   4 D H (pairs) FLOP.
+  // memory. Dropped by (sample and offset of the query's row, offset of the key's row, head + first_head); `rows`
+  // describes both (then K = R) and is read only if dropout.probability > 0.   4 D H (pairs) FLOP.
   void (*attention_forward)(Stream, Tensor o, Tensor lse, Tensor q, Tensor kv, Tensor keys, float scale, Dropout,
                             RowIds rows);
   // dq [R, H, D], dkv [K, 2, Hk, D].  10 D H (pairs) FLOP.

@@ -20,6 +20,7 @@ const Kernels& shape_only_kernels() {
       .linear_forward = Ignore(),
       .linear_backward_input = Ignore(),
       .linear_backward_weight = Ignore(),
+      .linear_finish = Ignore(),
       .embedding_forward = Ignore(),
       .embedding_backward = Ignore(),
       .layernorm_forward = Ignore(),

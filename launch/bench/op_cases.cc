@@ -51,6 +51,11 @@ void linear_backward_weight(OpBench& b) {
               [&] { b.ops.linear_backward_weight(b.stream, dw, dbias, dy, x, Order::kFast); });
   }
 }
+void linear_finish(OpBench& b) {
+  const Tensor y = b.activation({b.R, b.C}), sum = b.f32({b.R, b.C}), bias = b.activation({b.C});
+  b.measure(text("with residual ", y.shape), {0, count(y.shape) * (4 + 2 * b.s)},
+            [&] { b.ops.linear_finish(b.stream, y, sum, bias, y); });
+}
 
 // --- rows [R, C] in and out
 void embedding_forward(OpBench& b) {
@@ -282,6 +287,7 @@ const std::vector<OpCase>& op_cases() {
       {"linear_forward", linear_forward},
       {"linear_backward_input", linear_backward_input},
       {"linear_backward_weight", linear_backward_weight},
+      {"linear_finish", linear_finish},
       {"embedding_forward", embedding_forward},
       {"embedding_backward", embedding_backward},
       {"layernorm_forward", layernorm_forward},

@@ -1,5 +1,7 @@
 #include "parallel/placement/param_spec.h"
 
+#include <algorithm>
+
 namespace trireme {
 
 Shape ParamSpec::matrix() const {
@@ -11,14 +13,39 @@ Shape ParamSpec::matrix() const {
   return {rows, columns};
 }
 
+namespace {
+
+// The part of the axis' parts that the place holds, and how many parts there are.
+AxisPlace part_at(const Cut& cut, const AxisPlace& place) {
+  if (cut.most_parts == 0 || place.parts <= cut.most_parts) return place;
+  CHECK(place.parts % cut.most_parts == 0, place.parts, " places on ", name_of(cut.axis), " share ", cut.most_parts,
+        " parts");
+  return {cut.most_parts, place.index / (place.parts / cut.most_parts)};
+}
+
+}  // namespace
+
 Box local_box(const ParamSpec& spec, const AxisPlaces& places) {
   Box box = whole(spec.shape);
   for (const Cut& cut : spec.cuts) {
     CHECK(cut.dim >= 0 && cut.dim < spec.shape.dims(), spec.name, " of shape ", to_string(spec.shape),
           " is cut in dim ", cut.dim);
-    box = part_of(box, cut.dim, places[cut.axis].parts, places[cut.axis].index);
+    const AxisPlace part = part_at(cut, places[cut.axis]);
+    box = part_of(box, cut.dim, part.parts, part.index);
   }
   return box;
+}
+
+AxisPlace replicas(const ParamSpec& spec, Axis axis, const AxisPlaces& places) {
+  const AxisPlace& place = places[axis];
+  std::int64_t parts = 1;
+  for (const Cut& cut : spec.cuts)
+    if (cut.axis == axis) parts = std::max(parts, part_at(cut, place).parts);
+  return {place.parts / parts, place.index % (place.parts / parts)};
+}
+
+bool is_counted(const ParamSpec& spec, const AxisPlaces& places) {
+  return spec.tied_to.empty() && replicas(spec, Axis::kTp, places).index == 0;
 }
 
 }  // namespace trireme

@@ -14,10 +14,13 @@
 
 namespace trireme {
 
-// Axis `axis` cuts dim `dim` into equal or, where it does not divide, first-larger parts.
+// Axis `axis` cuts dim `dim` into equal or, where it does not divide, first-larger parts: one for each place on the
+// axis, but no more than `most_parts` if that is given. Neighbouring places, equally many, then hold the same part:
+// heads of K and V, where they are fewer than the ranks of tensor parallelism.
 struct Cut {
   int dim = 0;
   Axis axis = Axis::kTp;
+  std::int64_t most_parts = 0;  // 0: any
 };
 
 // A rectangle of the parameter as it lies in a Hugging Face tensor. Both sides are seen as matrices: ours by
@@ -54,5 +57,13 @@ struct ParamSpec {
 // The box of `spec` that the rank at `places` holds. Cuts apply in turn, a later one to what the earlier left, so that
 // two may cut one dim (tensor parallelism, then ZeRO).
 Box local_box(const ParamSpec& spec, const AxisPlaces& places);
+
+// How many places on `axis`, neighbours of the one at `places`, hold the same box of `spec`, and which of them that one
+// is. {parts of the axis, its index} where the axis does not cut `spec`; {1, 0} where it cuts it fully.
+AxisPlace replicas(const ParamSpec& spec, Axis axis, const AxisPlaces& places);
+
+// Of the ranks that hold a box because of tensor parallelism, and of parameters that share values, one speaks for it in
+// norms and files: the first, of the parameter that is not tied.
+bool is_counted(const ParamSpec& spec, const AxisPlaces& places);
 
 }  // namespace trireme

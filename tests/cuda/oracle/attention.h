@@ -22,13 +22,14 @@ struct AttentionShape {
 struct AttentionDropout {
   float probability = 0;
   std::uint64_t key = 0;
+  std::size_t first_head = 0;
   Values sample, offset;  // of each row
 
   // What p is multiplied by.
   double factor(std::size_t row, std::size_t head, std::size_t one_key) const {
     if (probability <= 0) return 1;
     // SplitMix64's finaliser of the key and the head (cuda/core/philox.h).
-    std::uint64_t x = (key ^ (static_cast<std::uint64_t>(head) + 256)) + 0x9E3779B97F4A7C15u;
+    std::uint64_t x = (key ^ (static_cast<std::uint64_t>(first_head + head) + 256)) + 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     x ^= x >> 31;

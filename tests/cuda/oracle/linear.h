@@ -52,4 +52,15 @@ inline LinearWeights linear_backward_weight(const Values& dw, const Values& dbia
   return out;
 }
 
+// y = sum + bias + residual; bias [O], residual empty if there is none.
+inline Result linear_finish(const Values& sum, const Values& bias, const Values& residual) {
+  Result y(sum.size());
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    y.add(i, sum[i]);
+    if (!bias.empty()) y.add(i, bias[i % bias.size()]);
+    if (!residual.empty()) y.add(i, residual[i]);
+  }
+  return y;
+}
+
 }  // namespace trireme::oracle

@@ -63,15 +63,16 @@ struct Inputs {
     keys = trial.given({size.rows, 2}, DType::kI32, ranges_of(size));
     scale = static_cast<float>(1 / std::sqrt(static_cast<double>(size.head_size)));
     if (with_dropout) {
-      dropout = {0.25f, key_of(7, "attention")};
+      dropout = {0.25f, key_of(7, "attention"), size.head_size % 2 == 0 ? 5 : 0};
       drop.probability = dropout.probability;
       drop.key = dropout.key;
+      drop.first_head = static_cast<std::size_t>(dropout.first_head);
       rows = trial.row_ids(size.rows, drop.sample, drop.offset);
     }
-    trial.describe(std::string(trireme::name_of(dtype)) + ", " + name_of(size.mask) +
-                   " R=" + std::to_string(size.rows) + " K=" + std::to_string(all_keys) +
-                   " H=" + std::to_string(size.heads) + "/" + std::to_string(size.kv_heads) +
-                   " D=" + std::to_string(size.head_size) + (with_dropout ? ", dropout" : ""));
+    trial.describe(std::string(trireme::name_of(dtype)) + ", " + name_of(size.mask) + " R=" +
+                   std::to_string(size.rows) + " K=" + std::to_string(all_keys) + " H=" + std::to_string(size.heads) +
+                   "/" + std::to_string(size.kv_heads) + " D=" + std::to_string(size.head_size) +
+                   (with_dropout ? ", dropout from head " + std::to_string(dropout.first_head) : ""));
   }
 };
 

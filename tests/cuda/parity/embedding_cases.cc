@@ -25,6 +25,10 @@ void embedding_forward(Trial& trial) {
       trial.ops.embedding_forward(trial.stream, y, ids, table, size.first, Write::kOverwrite);
       trial.describe(circumstances(size.rows, size.columns, size.entries, size.first));
       trial.expect_exactly("y", y, oracle::embedding_forward(ids.values, table.values, size.first, columns, {}).value);
+      const Operand wide = trial.poisoned({size.rows, size.columns}, DType::kF32);
+      trial.ops.embedding_forward(trial.stream, wide, ids, table, size.first, Write::kOverwrite);
+      trial.expect_exactly("y in fp32", wide,
+                           oracle::embedding_forward(ids.values, table.values, size.first, columns, {}).value);
 
       // One sum of two terms.
       const Operand sum = trial.normal({size.rows, size.columns}, dtype);

@@ -55,20 +55,22 @@ void linear_backward_input(Trial& trial) {
   for (const Size& size : kSizes)
     for (DType dtype : kActivationTypes)
       for (Order order : kOrders)
-        for (Write write : {Write::kOverwrite, Write::kAdd}) {
-          const Operand dy = trial.normal({size.rows, size.outputs}, dtype);
-          const Operand w = trial.normal({size.outputs, size.inputs}, dtype);
-          const bool add = write == Write::kAdd;
-          const Operand dx =
-              add ? trial.normal({size.rows, size.inputs}, dtype) : trial.poisoned({size.rows, size.inputs}, dtype);
-          trial.ops.linear_backward_input(trial.stream, dx, dy, w, write, order);
-          trial.describe(circumstances(size, dtype, order) + (add ? ", added" : ""));
-          trial.expect("dx", dx,
-                       oracle::linear_backward_input(add ? dx.values : oracle::Values(), dy.values, w.values,
-                                                     at(size.rows), at(size.outputs)),
-                       bound(size.outputs));
-          trial.forget();
-        }
+        for (bool wide : {false, true})
+          for (Write write : {Write::kOverwrite, Write::kAdd}) {
+            const DType result = wide ? DType::kF32 : dtype;
+            const Operand dy = trial.normal({size.rows, size.outputs}, dtype);
+            const Operand w = trial.normal({size.outputs, size.inputs}, dtype);
+            const bool add = write == Write::kAdd;
+            const Operand dx =
+                add ? trial.normal({size.rows, size.inputs}, result) : trial.poisoned({size.rows, size.inputs}, result);
+            trial.ops.linear_backward_input(trial.stream, dx, dy, w, write, order);
+            trial.describe(circumstances(size, dtype, order) + (wide ? ", to fp32" : "") + (add ? ", added" : ""));
+            trial.expect("dx", dx,
+                         oracle::linear_backward_input(add ? dx.values : oracle::Values(), dy.values, w.values,
+                                                       at(size.rows), at(size.outputs)),
+                         bound(size.outputs));
+            trial.forget();
+          }
 }
 
 void linear_backward_weight(Trial& trial) {
@@ -86,6 +88,39 @@ void linear_backward_weight(Trial& trial) {
                                                                             x.values, at(size.rows), at(size.outputs));
           trial.expect("dw", dw, want.dw, bound(size.rows));
           if (biased) trial.expect("dbias", dbias, want.dbias, bound(size.rows));
+          if (biased) {
+            const Operand alone = trial.same_as(dbias);
+            trial.ops.linear_backward_weight(trial.stream, {}, alone, dy, {}, order);
+            trial.expect("dbias without dw", alone, want.dbias, bound(size.rows));
+          }
+          trial.forget();
+        }
+}
+
+// Three terms: two additions.
+void linear_finish(Trial& trial) {
+  for (const Size& size : kSizes)
+    for (DType dtype : kActivationTypes)
+      for (bool biased : {false, true})
+        for (bool joined : {false, true}) {
+          const Shape shape{size.rows, size.outputs};
+          const Operand sum = trial.normal(shape, DType::kF32);
+          const Operand bias = biased ? trial.normal({size.outputs}, dtype) : Operand();
+          const Operand residual = joined ? trial.normal(shape, dtype) : Operand();
+          const oracle::Result want = oracle::linear_finish(sum.values, bias.values, residual.values);
+          const Operand y = trial.poisoned(shape, dtype);
+          trial.ops.linear_finish(trial.stream, y, sum, bias, residual);
+          trial.describe(circumstances(size, dtype, Order::kExact) + (biased ? ", bias" : "") +
+                         (joined ? ", residual" : ""));
+          trial.expect("y", y, want, 2);
+          if (joined) {
+            trial.ops.linear_finish(trial.stream, residual, sum, bias, residual);
+            trial.expect("y over the residual", residual, want, 2);
+          }
+          if (dtype == DType::kF32 && !joined) {
+            trial.ops.linear_finish(trial.stream, sum, sum, bias, {});
+            trial.expect("y over the sum", sum, want, 2);
+          }
           trial.forget();
         }
 }
@@ -95,7 +130,8 @@ void linear_backward_weight(Trial& trial) {
 Cases linear_cases() {
   return {make_case("linear_forward", &Kernels::linear_forward, linear_forward),
           make_case("linear_backward_input", &Kernels::linear_backward_input, linear_backward_input),
-          make_case("linear_backward_weight", &Kernels::linear_backward_weight, linear_backward_weight)};
+          make_case("linear_backward_weight", &Kernels::linear_backward_weight, linear_backward_weight),
+          make_case("linear_finish", &Kernels::linear_finish, linear_finish)};
 }
 
 }  // namespace trireme::parity

@@ -100,6 +100,49 @@ RC_GTEST_PROP(Box, TwoCutsOfOneDimCoverEachElementOnce, ()) {
   for (int times : covered) RC_ASSERT(times == 1);
 }
 
+// Element by element: who holds it, and who of them speaks for it.
+RC_GTEST_PROP(ParamSpec, OneOfTheRanksThatHoldAnElementOwnsItAndReplicasAreNeighbours, ()) {
+  const auto parts = *rc::gen::inRange<std::int64_t>(1, 5);
+  const auto sharing = *rc::gen::inRange<std::int64_t>(1, 4);
+  ParamSpec spec;
+  spec.name = "kv";
+  spec.shape = {2, *rc::gen::inRange<std::int64_t>(parts, 9), 3};
+  if (*rc::gen::inRange(0, 4) > 0) spec.cuts = {{1, Axis::kTp, parts}};
+  AxisPlaces places;
+  places[Axis::kTp].parts = *rc::gen::inRange(0, 2) ? parts * sharing : *rc::gen::inRange<std::int64_t>(1, parts + 1);
+  std::vector<int> owners(static_cast<std::size_t>(spec.shape.elements()));
+  Box before;
+  for (auto& tp = places[Axis::kTp].index; tp < places[Axis::kTp].parts; ++tp) {
+    const Box box = local_box(spec, places);
+    const AxisPlace replica = replicas(spec, Axis::kTp, places);
+    RC_ASSERT(is_counted(spec, places) == (replica.index == 0));
+    RC_ASSERT((replica.index > 0) == (tp > 0 && box == before));
+    before = box;
+    if (!is_counted(spec, places)) continue;
+    for_each_run(spec.shape, box, [&](BoxRun run) {
+      for (std::int64_t i = 0; i < run.count; ++i) ++owners[static_cast<std::size_t>(run.global + i)];
+    });
+  }
+  for (int times : owners) RC_ASSERT(times == 1);
+}
+
+TEST(ParamSpec, TwoHeadsOfKeysOnSixRanksLieOnThreeNeighboursEach) {
+  ParamSpec spec;
+  spec.shape = {2, 2, 4, 8};
+  spec.cuts = {{1, Axis::kTp, 2}};
+  AxisPlaces places;
+  places[Axis::kTp] = {6, 4};
+  EXPECT_EQ(local_box(spec, places), (Box{{0, 1, 0, 0}, {2, 1, 4, 8}}));
+  EXPECT_EQ(replicas(spec, Axis::kTp, places), (AxisPlace{3, 1}));
+  EXPECT_FALSE(is_counted(spec, places));
+  spec.cuts.clear();
+  EXPECT_EQ(replicas(spec, Axis::kTp, places), (AxisPlace{6, 4}));
+  places[Axis::kTp].index = 0;
+  EXPECT_TRUE(is_counted(spec, places));
+  spec.tied_to = "another";
+  EXPECT_FALSE(is_counted(spec, places));
+}
+
 TEST(Box, UnevenPartsGiveTheLargerFirst) {
   EXPECT_EQ(part_of({7, 2}, 0, 3, 0), (Box{{0, 0}, {3, 2}}));
   EXPECT_EQ(part_of({7, 2}, 0, 3, 1), (Box{{3, 0}, {2, 2}}));
