@@ -89,7 +89,7 @@ void TrainingStep::run_schedule(const Schedule& schedule, const DeviceBatches& b
     const bool weights_next =
         i + 1 < schedule.size() && schedule[i + 1] == Instruction{now.stage, Kind::kBackwardWeight, now.micro_batch};
 
-    const Trace::Span span(track_, to_string(Schedule{now}), step);
+    const Trace::Span span(track_, to_string(now), step);
     switch (now.kind) {
       case Kind::kForward:
         stage_->forward(pass, now.micro_batch, {});
@@ -105,6 +105,8 @@ void TrainingStep::run_schedule(const Schedule& schedule, const DeviceBatches& b
       case Kind::kBackwardWeight:
         stage_->backward_weight(pass, now.micro_batch);
         break;
+      default:
+        CHECK(false, to_string(now), " on a rank that holds the whole model");
     }
   }
 }

@@ -27,17 +27,30 @@ TEST(Schedule, OneStageTakesEachMicroBatchForwardAndBackAtOnce) {
 RC_GTEST_PROP(Schedule, PrintsAndParsesBack, ()) {
   Schedule schedule;
   const auto count = *rc::gen::inRange(0, 40);
-  for (int i = 0; i < count; ++i)
-    schedule.push_back({*rc::gen::inRange(0, 200),
-                        *rc::gen::element(Instruction::Kind::kForward, Instruction::Kind::kBackwardInput,
-                                          Instruction::Kind::kBackwardWeight),
-                        *rc::gen::inRange(0, 100000)});
+  using Kind = Instruction::Kind;
+  for (int i = 0; i < count; ++i) {
+    schedule.push_back(
+        {*rc::gen::inRange(0, 200),
+         *rc::gen::element(Kind::kForward, Kind::kBackwardInput, Kind::kBackwardWeight, Kind::kSendOutput,
+                           Kind::kReceiveInput, Kind::kSendGradient, Kind::kReceiveGradient),
+         *rc::gen::inRange(0, 100000)});
+    if (schedule.back().is_transfer()) schedule.back().joined = *rc::gen::arbitrary<bool>();
+  }
   RC_ASSERT(parse_schedule("  " + to_string(schedule) + "\n") == schedule);
 }
 
 TEST(Schedule, WhatIsNotAnInstructionIsNamedWithItsPlace) {
-  for (const char* text : {"0F0 2X0", "0F0 F0", "0F0 0F", "0F0 0F0x", "0F0 -1F0", "0F0 0F99999999999"})
+  for (const char* text :
+       {"0F0 2X0", "0F0 F0", "0F0 0F", "0F0 0F0x", "0F0 -1F0", "0F0 0F99999999999", "0F0 +0B0", "0F0 ++0S0"})
     EXPECT_THAT(message_of([&] { parse_schedule(text); }), ::testing::HasSubstr("at character 5")) << text;
+}
+
+TEST(Schedule, WhatATransferMeetsIsTheOtherStagesPart) {
+  for (const char* pair : {"1S3 2R3", "2s3 1r3"}) {
+    const Schedule both = parse_schedule(pair);
+    EXPECT_EQ(counterpart(both[0]), both[1]);
+    EXPECT_EQ(counterpart(both[1]), both[0]);
+  }
 }
 
 TEST(Schedule, AMicroBatchGoesForwardThenBackThenToTheWeightsOnce) {
