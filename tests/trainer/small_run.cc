@@ -44,7 +44,8 @@ oracle::Tensors SmallRun::gradients() {
 }
 
 StepReport SmallRun::run(std::int64_t number, double learning_rate) {
-  return run(number, learning_rate, one_stage(static_cast<int>(plan_.micro_batches())));
+  step_.run(number, small_micro_batches(experiment_.model, plan_, number - 1), learning_rate);
+  return step_.report();
 }
 
 StepReport SmallRun::run(std::int64_t number, double learning_rate, const Schedule& schedule) {

@@ -16,11 +16,11 @@ struct WindowLoss {
 
 }  // namespace
 
-ValidationLoss validate(Context& context, Communicator& world, const ValidationBatches& batches,
+ValidationLoss validate(Context& context, Communicator& dp, const ValidationBatches& batches,
                         const SampleLosses& losses_of, std::int64_t max_samples, std::int64_t micro_batch,
                         std::int64_t for_step) {
   const std::int64_t windows = max_samples > 0 ? std::min(max_samples, batches.windows()) : batches.windows();
-  const SampleRange mine = part_of(SampleRange{0, windows}, world.rank(), world.size());
+  const SampleRange mine = part_of(SampleRange{0, windows}, dp.rank(), dp.size());
 
   std::vector<WindowLoss> losses;
   for (std::int64_t begin = mine.begin; begin < mine.end; begin += micro_batch) {
@@ -38,7 +38,7 @@ ValidationLoss validate(Context& context, Communicator& world, const ValidationB
 
   const std::string_view message(reinterpret_cast<const char*>(losses.data()), losses.size() * sizeof(WindowLoss));
   ValidationLoss total{.whole = windows == batches.windows()};
-  for (const std::string& part : world.gather_to_all(message, {for_step, "validation losses"}))
+  for (const std::string& part : dp.gather_to_all(message, {for_step, "validation losses"}))
     for (std::size_t at = 0; at < part.size(); at += sizeof(WindowLoss)) {
       WindowLoss window;
       std::memcpy(&window, part.data() + at, sizeof(window));

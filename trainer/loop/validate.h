@@ -20,8 +20,9 @@ struct ValidationLoss {
 // [samples] f32 on the device: trainer/step/sample_losses.h.
 using SampleLosses = std::function<ArenaTensor(const Batch&)>;
 
-// Of the first `max_samples` windows (0: all), each rank taking a part, `micro_batch` of them at once. Collective.
-ValidationLoss validate(Context& context, Communicator& world, const ValidationBatches& batches,
+// Of the first `max_samples` windows (0: all), each rank of data parallelism taking a part, `micro_batch` of them at
+// once. Collective.
+ValidationLoss validate(Context& context, Communicator& dp, const ValidationBatches& batches,
                         const SampleLosses& losses, std::int64_t max_samples, std::int64_t micro_batch,
                         std::int64_t for_step);
 

@@ -32,11 +32,25 @@ ArenaTensor SelfAttention::forward(const Pass& pass, Tensor x, Saved& saved, Ten
   saved.q = q_.forward(pass, x, saved.q_linear);
   saved.kv = kv_.forward(pass, x, saved.kv_linear);
   turn(pass, saved.q, saved.kv, +1);
+  core(pass, saved);
+  return out_.forward(pass, saved.o, saved.out_linear, residual);
+}
+
+void SelfAttention::core(const Pass& pass, Saved& saved) const {
   saved.o = pass.activation(saved.q->shape);
-  saved.lse = pass.statistic({x.size(0), options_.heads});
+  saved.lse = pass.statistic({saved.q->size(0), options_.heads});
   pass.ops().attention_forward(pass.stream(), saved.o, saved.lse, saved.q, saved.kv, pass.batch->keys, scale_,
                                dropout(pass), pass.batch->ids);
-  return out_.forward(pass, saved.o, saved.out_linear, residual);
+}
+
+void SelfAttention::forget_core(Saved& saved) const {
+  saved.o = {};
+  saved.lse = {};
+}
+
+void SelfAttention::recompute_core(const Pass& pass, Saved& saved) const {
+  core(pass, saved);
+  saved.out_linear.x = saved.o->view(saved.out_linear.x.shape);
 }
 
 ArenaTensor SelfAttention::backward_input(const Pass& pass, Tensor dy, Saved& saved) const {

@@ -43,6 +43,9 @@ class SelfAttention {
   SelfAttention(ParamList& list, const std::string& name, const Options& options);
 
   ArenaTensor forward(const Pass& pass, Tensor x, Saved& saved, Tensor residual) const;  // [R, C] -> [R, C]
+  // Between forward and backward_input: gives back what the core (softmax(Q K^T) V) made, and makes it again.
+  void forget_core(Saved& saved) const;
+  void recompute_core(const Pass& pass, Saved& saved) const;
   ArenaTensor backward_input(const Pass& pass, Tensor dy, Saved& saved) const;
   void backward_weight(const Pass& pass, Saved& saved) const;
 
@@ -51,6 +54,7 @@ class SelfAttention {
   Shape kv_row() const { return {2, options_.kv_heads, options_.head_dim}; }
 
  private:
+  void core(const Pass& pass, Saved& saved) const;
   void turn(const Pass& pass, Tensor q, Tensor kv, int sign) const;
   Dropout dropout(const Pass& pass) const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cuda/core/philox.h"
+#include "parallel/layout.pb.h"
 #include "trainer/model/attention.h"
 #include "trainer/model/mlp.h"
 #include "trainer/model/norm.h"
@@ -15,8 +16,9 @@ namespace trireme {
 template <class Norm, class Mlp>
 class Block {
  public:
-  // Owns all that its parts refer to. Until backward_input: everything of forward. From then until backward_weight: the
-  // inputs of linears and norms and the gradients of their outputs, no more.
+  // Owns all that its parts refer to. Until backward_input: everything of forward, or under recomputation all but what
+  // attention's core made (selective), or x alone (full): backward_input makes the rest again, the same bits. From then
+  // until backward_weight: the inputs of linears and norms and the gradients of their outputs, no more.
   struct Saved {
     ArenaTensor x, a, h, m;          // [R, C]: input; norm of it; after attention; norm of that
     ArenaTensor dy, dm, dh, da;      // [R, C]
@@ -27,25 +29,25 @@ class Block {
   };
 
   Block(ParamList& list, const std::string& name, const SelfAttention::Options& attention, std::int64_t ffn_size,
-        float norm_epsilon, float dropout)
+        float norm_epsilon, float dropout, config::Recompute recompute = config::none)
       : name_(name),
         dropout_(dropout),
+        recompute_(recompute),
         attention_norm_(list, name + ".attention_norm", attention.hidden_size, norm_epsilon),
         attention_(list, name + ".attention", attention),
         mlp_norm_(list, name + ".mlp_norm", attention.hidden_size, norm_epsilon),
         mlp_(list, name + ".mlp", attention.hidden_size, ffn_size, attention.init_std, attention.out_init_std) {}
 
   ArenaTensor forward(const Pass& pass, ArenaTensor x, Saved& saved) const {
-    saved.x = std::move(x);
-    saved.a = attention_norm_.forward(pass, saved.x, saved.attention_norm);
-    saved.h = join(pass, "attention", saved.x,
-                   [&](Tensor residual) { return attention_.forward(pass, saved.a, saved.attention, residual); });
-    saved.m = mlp_norm_.forward(pass, saved.h, saved.mlp_norm);
-    return join(pass, "mlp", saved.h,
-                [&](Tensor residual) { return mlp_.forward(pass, saved.m, saved.mlp, residual); });
+    ArenaTensor y = compute(pass, std::move(x), saved);
+    if (recompute_ == config::selective) attention_.forget_core(saved.attention);
+    if (recompute_ == config::full) keep_input(saved);
+    return y;
   }
 
   ArenaTensor backward_input(const Pass& pass, ArenaTensor dy, Saved& saved) const {
+    if (recompute_ == config::selective) attention_.recompute_core(pass, saved.attention);
+    if (recompute_ == config::full) compute(pass, std::move(saved.x), saved);
     saved.dy = std::move(dy);
     saved.dm = mlp_.backward_input(pass, fork(pass, "mlp", saved.dy, saved.d_mlp), saved.mlp);
     saved.dh = mlp_norm_.backward_input(pass, saved.dm, saved.dy, saved.mlp_norm);
@@ -73,6 +75,22 @@ class Block {
   Shape kv_row() const { return attention_.kv_row(); }
 
  private:
+  ArenaTensor compute(const Pass& pass, ArenaTensor x, Saved& saved) const {
+    saved.x = std::move(x);
+    saved.a = attention_norm_.forward(pass, saved.x, saved.attention_norm);
+    saved.h = join(pass, "attention", saved.x,
+                   [&](Tensor residual) { return attention_.forward(pass, saved.a, saved.attention, residual); });
+    saved.m = mlp_norm_.forward(pass, saved.h, saved.mlp_norm);
+    return join(pass, "mlp", saved.h,
+                [&](Tensor residual) { return mlp_.forward(pass, saved.m, saved.mlp, residual); });
+  }
+
+  static void keep_input(Saved& saved) {
+    ArenaTensor x = std::move(saved.x);
+    saved = {};
+    saved.x = std::move(x);
+  }
+
   Dropout dropout(const Pass& pass, const char* branch) const {
     if (!pass.training || dropout_ == 0) return {};
     return {dropout_, key_of(pass.seed, name_ + "." + branch + ".dropout")};
@@ -99,6 +117,7 @@ class Block {
 
   std::string name_;
   float dropout_;
+  config::Recompute recompute_;
   Norm attention_norm_;
   SelfAttention attention_;
   Norm mlp_norm_;

@@ -17,6 +17,9 @@ class Stage {
  public:
   virtual ~Stage() = default;
 
+  // Of what passes between stages, activations and their gradients: [R, C], of the parameters' dtype.
+  virtual Shape boundary_shape(const Pass& pass) const = 0;
+
   // The first stage ignores x and embeds pass.batch; the last returns nothing that is given and keeps what its loss
   // needs.
   virtual ArenaTensor forward(const Pass& pass, int micro_batch, ArenaTensor x) = 0;

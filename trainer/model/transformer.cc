@@ -16,7 +16,8 @@ template <class Norm, class Mlp>
 class TransformerStage : public Stage {
  public:
   TransformerStage(const config::Model& model, const SelfAttention::Options& attention, const LossOptions& loss,
-                   const StageSlice& slice, ParamList& list) {
+                   const StageSlice& slice, ParamList& list, config::Recompute recompute)
+      : hidden_size_(model.hidden_size()) {
     const auto dropout = static_cast<float>(model.dropout());
     const auto epsilon = static_cast<float>(model.norm_epsilon());
     if (slice.has_embedding) {
@@ -29,11 +30,14 @@ class TransformerStage : public Stage {
       embedding_.emplace(list, "embedding", options);
     }
     for (int layer = slice.first_block; layer < slice.last_block; ++layer)
-      blocks_.emplace_back(list, "layers." + std::to_string(layer), attention, model.ffn_size(), epsilon, dropout);
+      blocks_.emplace_back(list, "layers." + std::to_string(layer), attention, model.ffn_size(), epsilon, dropout,
+                           recompute);
     if (slice.has_head)
       head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
                     model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
   }
+
+  Shape boundary_shape(const Pass& pass) const override { return {pass.batch->rows, hidden_size_}; }
 
   ArenaTensor forward(const Pass& pass, int micro_batch, ArenaTensor x) override {
     Saved& saved = saved_[micro_batch];
@@ -119,6 +123,7 @@ class TransformerStage : public Stage {
     return found->second;
   }
 
+  std::int64_t hidden_size_;
   std::optional<Embedding> embedding_;
   std::deque<Block<Norm, Mlp>> blocks_;
   std::optional<Head<Norm>> head_;
@@ -128,7 +133,7 @@ class TransformerStage : public Stage {
 }  // namespace
 
 std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
-                                  ParamList& list) {
+                                  ParamList& list, config::Recompute recompute) {
   const auto std = static_cast<float>(model.init_std());
   SelfAttention::Options attention{.hidden_size = model.hidden_size(),
                                    .heads = model.heads(),
@@ -141,10 +146,10 @@ std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions&
                                    .out_init_std = std / std::sqrt(2.0f * static_cast<float>(model.layers()))};
   if (model.family() == config::Model::gpt2) {
     attention.bias = Linear::Bias::kZeros;
-    return std::make_unique<TransformerStage<LayerNorm, GeluMlp>>(model, attention, loss, slice, list);
+    return std::make_unique<TransformerStage<LayerNorm, GeluMlp>>(model, attention, loss, slice, list, recompute);
   }
   attention.rope_theta = model.rope_theta();
-  return std::make_unique<TransformerStage<RmsNorm, SwigluMlp>>(model, attention, loss, slice, list);
+  return std::make_unique<TransformerStage<RmsNorm, SwigluMlp>>(model, attention, loss, slice, list, recompute);
 }
 
 double flops_per_token(const config::Model& model) {

@@ -8,6 +8,8 @@
 
 #include <memory>
 
+#include "parallel/layout.pb.h"
+#include "parallel/pipeline/shape.h"
 #include "trainer/model.pb.h"
 #include "trainer/model/head.h"
 #include "trainer/model/stage.h"
@@ -22,11 +24,17 @@ struct StageSlice {
   bool has_head = true;
 };
 inline StageSlice whole_model(const config::Model& model) { return {0, model.layers(), true, true}; }
+// What stage `stage` of `stages` holds of it.
+inline StageSlice slice_of(const config::Model& model, int stages, int stage) {
+  const StageBlocks blocks = blocks_of(model.layers(), stages, stage);
+  return {blocks.first, blocks.last, stage == 0, stage == stages - 1};
+}
 
 // Declares the slice's parameters in `list` and returns the stage that uses them. `model` is resolved: no field is left
-// to a default.
+// to a default. `recompute`: what its blocks give up after their forward pass and make again before their backward
+// pass; bits do not depend on it.
 std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
-                                  ParamList& list);
+                                  ParamList& list, config::Recompute recompute = config::none);
 
 // Forward and backward of one token in the middle of a full sequence, multiply-adds counted as two: 6 for each weight
 // of a GEMM (the head included, the embeddings not), and 6 layers heads head_dim sequence_length for causal attention:

@@ -2,15 +2,17 @@
 // eval`.
 #pragma once
 
+#include <functional>
+
 #include "cuda/core/context.h"
 #include "dataloader/batch/batch.h"
-#include "trainer/model/stage.h"
+#include "trainer/model/pass.h"
 
 namespace trireme {
 
 // [samples] f32: the cross-entropy of each sample, summed over its unmasked tokens, without dropout, smoothing and
-// z-loss. `stage` holds the whole model.
-ArenaTensor sample_losses(Context& context, Stage& stage, const Parameters& parameters, Order order,
-                          const Batch& batch);
+// z-loss. `evaluate` runs the whole model, of which pass.loss is asked for.
+ArenaTensor sample_losses(Context& context, const Parameters& parameters, Order order, const Batch& batch,
+                          const std::function<void(const Pass&)>& evaluate);
 
 }  // namespace trireme

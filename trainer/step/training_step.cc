@@ -17,14 +17,23 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
       layout_(layout),
       peers_(peers),
       streams_(streams),
-      event_(context.device->create_event()),
-      track_(trace == nullptr ? Trace::Track() : trace->track("compute")) {
+      event_(context.device->create_event()) {
   CHECK(layout.mesh == peers.mesh(), "a layout for ", to_string(layout.mesh), " on ", to_string(peers.mesh()));
   const config::Train& train = experiment.train;
   const LossOptions loss{.label_smoothing = static_cast<float>(train.label_smoothing()),
                          .z_loss = static_cast<float>(train.z_loss()),
                          .chunk_rows = train.loss_chunk_rows()};
-  stage_ = make_stage(experiment.model, loss, whole_model(experiment.model), list_);
+  const PipelineShape shape{layout.mesh.pp, layout.chunks};
+  const int rank = peers.pp().rank();
+  CHECK(shape.stages() <= experiment.model.layers(), shape.stages(), " stages of ", experiment.model.layers(),
+        " layers");
+  std::vector<Stage*> stages;
+  for (int chunk = 0; chunk < layout.chunks; ++chunk) {
+    const StageSlice slice = slice_of(experiment.model, shape.stages(), shape.stage_of(rank, chunk));
+    stages_.push_back(make_stage(experiment.model, loss, slice, list_, layout.recompute));
+    stages.push_back(stages_.back().get());
+  }
+  pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers.pp(), streams.transfers, trace);
   name_files(experiment.model, list_.specs());
 
   GradientBuckets::Options buckets;
@@ -48,6 +57,16 @@ TrainingStep::~TrainingStep() { context_.device->destroy_event(event_); }
 
 void TrainingStep::initialize() { optimizer_->initialize(experiment_.seed); }
 
+void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate) {
+  const int count = static_cast<int>(micro_batches.size());
+  if (count != schedule_micro_batches_) {
+    schedule_ =
+        pipeline_schedules(layout_.schedule, pipeline_->shape(), count).at(static_cast<std::size_t>(pipeline_->rank()));
+    schedule_micro_batches_ = count;
+  }
+  run(step, micro_batches, learning_rate, schedule_);
+}
+
 void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate,
                        const Schedule& schedule) {
   const DeviceBatches batches(context_, micro_batches, spans_);
@@ -55,7 +74,13 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   count_tokens(micro_batches, step);
   gradients_->begin_step(step);
   context_.ops->fill(context_.compute, loss_, 0);
-  run_schedule(schedule, batches, step);
+  const auto pass_of = [&](int micro_batch) {
+    Pass pass = this->pass();
+    pass.batch = &batches[static_cast<std::size_t>(micro_batch)];
+    pass.last_micro_batch = static_cast<std::size_t>(micro_batch) + 1 == batches.size();
+    return pass;
+  };
+  pipeline_->run(schedule, pass_of, step);
   reduce_loss(step);
   enter(RunPhase::kReduction, step);
   const auto begin = std::chrono::steady_clock::now();
@@ -78,39 +103,6 @@ Pass TrainingStep::pass() const {
           .gradient_scale = scale_};
 }
 
-void TrainingStep::run_schedule(const Schedule& schedule, const DeviceBatches& batches, std::int64_t step) {
-  using Kind = Instruction::Kind;
-  for (std::size_t i = 0; i < schedule.size(); ++i) {
-    const Instruction& now = schedule[i];
-    const auto micro_batch = static_cast<std::size_t>(now.micro_batch);
-    Pass pass = this->pass();
-    pass.batch = &batches[micro_batch];
-    pass.last_micro_batch = micro_batch + 1 == batches.size();
-    const bool weights_next =
-        i + 1 < schedule.size() && schedule[i + 1] == Instruction{now.stage, Kind::kBackwardWeight, now.micro_batch};
-
-    const Trace::Span span(track_, to_string(now), step);
-    switch (now.kind) {
-      case Kind::kForward:
-        stage_->forward(pass, now.micro_batch, {});
-        break;
-      case Kind::kBackwardInput:
-        if (weights_next) {
-          stage_->backward(pass, now.micro_batch, {});
-          ++i;
-        } else {
-          stage_->backward_input(pass, now.micro_batch, {});
-        }
-        break;
-      case Kind::kBackwardWeight:
-        stage_->backward_weight(pass, now.micro_batch);
-        break;
-      default:
-        CHECK(false, to_string(now), " on a rank that holds the whole model");
-    }
-  }
-}
-
 // The loss is a mean over the tokens that count in the whole global batch, which all ranks must know before the first
 // backward pass.
 void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64_t step) {
@@ -126,13 +118,17 @@ void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64
   context_.ops->reciprocal(context_.compute, scale_, count_, 1);
 }
 
+// The last stage has it; every rank reports it.
 void TrainingStep::reduce_loss(std::int64_t step) {
-  std::vector<Tensor> groups;
-  for (std::int64_t group = 0; group < loss_->size(0); ++group) groups.push_back(loss_->rows(group, group + 1));
-  context_.ops->sum_tree(context_.compute, loss_total_, groups);
-  context_.device->record(context_.compute, event_);
-  context_.device->wait(streams_.communication, event_);
-  peers_.dp().all_reduce(streams_.communication, loss_total_, Reduction::kSum, {step, "loss"});
+  if (pipeline_->rank() + 1 == pipeline_->shape().ranks) {
+    std::vector<Tensor> groups;
+    for (std::int64_t group = 0; group < loss_->size(0); ++group) groups.push_back(loss_->rows(group, group + 1));
+    context_.ops->sum_tree(context_.compute, loss_total_, groups);
+    context_.device->record(context_.compute, event_);
+    context_.device->wait(streams_.communication, event_);
+    peers_.dp().all_reduce(streams_.communication, loss_total_, Reduction::kSum, {step, "loss"});
+  }
+  pipeline_->share_from_last(streams_.communication, loss_total_, {step, "loss"});
 }
 
 StepReport TrainingStep::report() {
@@ -174,7 +170,10 @@ StepReport TrainingStep::report() {
 }
 
 ArenaTensor TrainingStep::sample_losses(const Batch& batch) {
-  return trireme::sample_losses(context_, *stage_, *parameters_, order(), batch);
+  ArenaTensor losses = trireme::sample_losses(context_, *parameters_, order(), batch,
+                                              [&](const Pass& pass) { pipeline_->evaluate(pass); });
+  pipeline_->share_from_last(context_.compute, losses, {-1, "losses of samples"});
+  return losses;
 }
 
 }  // namespace trireme

@@ -17,11 +17,12 @@
 #include "parallel/comm/mesh_communicators.h"
 #include "parallel/data/gradient_buckets.h"
 #include "parallel/layout.pb.h"
-#include "parallel/pipeline/instruction.h"
+#include "parallel/pipeline/schedules.h"
 #include "trainer/model.pb.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/step/device_batches.h"
+#include "trainer/step/pipeline_run.h"
 #include "trainer/step/run_observer.h"
 #include "trainer/train.pb.h"
 
@@ -78,18 +79,17 @@ class TrainingStep {
   // The weights' values at step 0.
   void initialize();
 
-  // One step over this rank's micro-batches, in order; `step` counts from 1. Returns before it has run.
-  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate) {
-    run(step, micro_batches, learning_rate, one_stage(static_cast<int>(micro_batches.size())));
-  }
-  // In another order than one micro-batch after the other. Micro-batches' weight gradients must come in their order.
+  // One step over this rank's micro-batches, by the layout's schedule; `step` counts from 1. Ranks at the same place on
+  // dp take the same. Returns before it has run.
+  void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate);
+  // By this rank's list of another schedule. Micro-batches' weight gradients must come in their order.
   void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate, const Schedule& schedule);
   StepReport report();
 
-  // trainer/step/sample_losses.h, with the weights as they are.
+  // trainer/step/sample_losses.h, with the weights as they are. All ranks of a pipeline take part and get the result.
   ArenaTensor sample_losses(const Batch& batch);
 
-  Stage& stage() { return *stage_; }
+  Stage& stage() { return *stages_.front(); }
   const Parameters& parameters() const { return *parameters_; }
   Optimizer& optimizer() { return *optimizer_; }
   const ParamList& list() const { return list_; }
@@ -104,7 +104,6 @@ class TrainingStep {
   void enter(RunPhase phase, std::int64_t step) const {
     if (observer_ != nullptr) observer_->enter(phase, step);
   }
-  void run_schedule(const Schedule& schedule, const DeviceBatches& batches, std::int64_t step);
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
   void reduce_loss(std::int64_t step);
 
@@ -114,11 +113,13 @@ class TrainingStep {
   const MeshCommunicators& peers_;
   StepStreams streams_;
   Event event_;
-  Trace::Track track_;
   RunObserver* observer_ = nullptr;
   SpanRule spans_;
   ParamList list_;
-  std::unique_ptr<Stage> stage_;
+  std::vector<std::unique_ptr<Stage>> stages_;  // of this rank, chunk by chunk
+  std::unique_ptr<PipelineRun> pipeline_;
+  Schedule schedule_;  // this rank's, for schedule_micro_batches_
+  int schedule_micro_batches_ = 0;
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<GradientBuckets> gradients_;
   std::unique_ptr<Optimizer> optimizer_;

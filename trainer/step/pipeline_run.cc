@@ -1,0 +1,215 @@
+#include "trainer/step/pipeline_run.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "monitoring/check.h"
+
+namespace trireme {
+namespace {
+
+using Kind = Instruction::Kind;
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// "micro-batch 3 from stage 1 to 2": up the stages it is an activation, down it is a gradient. The same on both sides.
+std::string message_name(const Instruction& transfer) {
+  const int other = counterpart(transfer).stage;
+  const int from = transfer.is_send() ? transfer.stage : other, to = transfer.is_send() ? other : transfer.stage;
+  return "micro-batch " + std::to_string(transfer.micro_batch) + " from stage " + std::to_string(from) + " to " +
+         std::to_string(to);
+}
+
+std::string message_names(std::span<const Instruction> transfers) {
+  std::string names;
+  for (const Instruction& transfer : transfers) {
+    if (!names.empty()) names += ", ";
+    names += message_name(transfer);
+  }
+  return names;
+}
+
+}  // namespace
+
+PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, Communicator& pp, Stream transfers, Trace* trace)
+    : context_(context),
+      stages_(std::move(stages)),
+      pp_(pp),
+      transfers_(transfers),
+      shape_{pp.size(), static_cast<int>(stages_.size())},
+      order_(context.device->create_event()) {
+  if (trace == nullptr) return;
+  compute_track_ = trace->track("compute");
+  transfer_track_ = trace->track("transfers");
+}
+
+PipelineRun::~PipelineRun() {
+  Device& device = *context_.device;
+  if (shape_.ranks > 1) {
+    try {
+      device.synchronize(transfers_);  // its tasks use what goes now
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): whoever waited has thrown it already, or will
+    }
+  }
+  device.destroy_event(order_);
+  for (const Event event : events_) device.destroy_event(event);
+}
+
+Event PipelineRun::take_event() {
+  if (free_events_.empty()) {
+    events_.push_back(context_.device->create_event());
+    free_events_.push_back(events_.back());
+  }
+  const Event event = free_events_.back();
+  free_events_.pop_back();
+  return event;
+}
+
+// What the compute stream does from here on may use it.
+ArenaTensor PipelineRun::take(Arrivals& from, int stage, int micro_batch) {
+  const auto found = from.find({stage, micro_batch});
+  CHECK(found != from.end(), "nothing has come to stage ", stage, " for micro-batch ", micro_batch);
+  Arrival arrival = std::move(found->second);
+  from.erase(found);
+  if (arrival.exchange > 0) {
+    context_.device->wait(context_.compute, arrival.event);
+    free_events_.push_back(arrival.event);
+    release_sent(arrival.exchange);
+  }
+  return std::move(arrival.tensor);
+}
+
+void PipelineRun::pass_on(Arrivals& to, int stage, int micro_batch, ArenaTensor tensor) {
+  Arrival& arrival = to[{stage, micro_batch}];
+  CHECK(!arrival.tensor.given(), "stage ", stage, " is given micro-batch ", micro_batch, " twice");
+  arrival.tensor = std::move(tensor);
+}
+
+void PipelineRun::release_sent(std::uint64_t up_to) {
+  while (!sent_.empty() && sent_.front().first <= up_to) sent_.pop_front();
+}
+
+void PipelineRun::run(const Schedule& schedule, const PassOf& pass_of, std::int64_t step) {
+  for (std::size_t i = 0; i < schedule.size(); ++i) {
+    const Instruction& now = schedule[i];
+    if (now.is_transfer()) {
+      std::size_t end = i + 1;
+      while (end < schedule.size() && schedule[end].joined) ++end;
+      exchange(std::span(schedule).subspan(i, end - i), pass_of, step);
+      i = end - 1;
+      continue;
+    }
+    const bool fused = fused_backward(schedule, i);
+    const Trace::Span span(compute_track_, to_string(now), step);
+    compute(now, fused, pass_of(now.micro_batch));
+    if (fused) ++i;
+  }
+  finish_transfers();
+  CHECK(inputs_.empty() && gradients_.empty() && outputs_.empty() && input_gradients_.empty(),
+        "a schedule ends with results that nobody took");
+}
+
+void PipelineRun::compute(const Instruction& now, bool fused, const Pass& pass) {
+  const auto [stage_number, kind, micro_batch, joined] = now;
+  Stage& mine = stage(stage_number);
+  const bool first = stage_number == 0, last = stage_number == shape_.last_stage();
+  if (kind == Kind::kBackwardWeight) return mine.backward_weight(pass, micro_batch);
+  if (kind == Kind::kForward) {
+    ArenaTensor x = first ? ArenaTensor() : take(inputs_, stage_number, micro_batch);
+    ArenaTensor y = mine.forward(pass, micro_batch, std::move(x));
+    if (last) return;
+    if (here(stage_number + 1)) return pass_on(inputs_, stage_number + 1, micro_batch, std::move(y));
+    return pass_on(outputs_, stage_number, micro_batch, std::move(y));
+  }
+  ArenaTensor dy = last ? ArenaTensor() : take(gradients_, stage_number, micro_batch);
+  ArenaTensor dx =
+      fused ? mine.backward(pass, micro_batch, std::move(dy)) : mine.backward_input(pass, micro_batch, std::move(dy));
+  if (first) return;
+  if (here(stage_number - 1)) return pass_on(gradients_, stage_number - 1, micro_batch, std::move(dx));
+  pass_on(input_gradients_, stage_number, micro_batch, std::move(dx));
+}
+
+void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step) {
+  Device& device = *context_.device;
+  ++exchanges_;
+  std::vector<Transfer> sends, receives;
+  std::vector<Arrival*> arrivals;
+  for (const Instruction& transfer : transfers) {
+    const int peer = shape_.rank_of(counterpart(transfer).stage);
+    const std::pair key(transfer.stage, transfer.micro_batch);
+    if (transfer.is_send()) {
+      Arrivals& made = transfer.kind == Kind::kSendOutput ? outputs_ : input_gradients_;
+      const auto found = made.find(key);
+      CHECK(found != made.end(), to_string(transfer), " sends what was not computed");
+      sends.push_back({found->second.tensor, peer});
+      sent_.emplace_back(exchanges_, std::move(found->second.tensor));
+      made.erase(found);
+    } else {
+      Arrivals& awaited = transfer.kind == Kind::kReceiveInput ? inputs_ : gradients_;
+      const Pass pass = pass_of(transfer.micro_batch);
+      pass_on(awaited, transfer.stage, transfer.micro_batch,
+              pass.activation(stage(transfer.stage).boundary_shape(pass)));
+      arrivals.push_back(&awaited.at(key));
+      receives.push_back({arrivals.back()->tensor, peer});
+    }
+  }
+
+  device.record(context_.compute, order_);
+  device.wait(transfers_, order_);
+  const std::string_view name = keep(message_names(transfers));
+  const auto began = std::make_shared<std::int64_t>(0);
+  device.run(transfers_, [began] { *began = now_ns(); });
+  pp_.exchange(transfers_, sends, receives, {step, name});
+  device.run(transfers_,
+             [began, name, step, on = transfer_track_] { on.add(std::string(name), step, *began, now_ns()); });
+  for (Arrival* arrival : arrivals) {
+    arrival->exchange = exchanges_;
+    arrival->event = take_event();
+    device.record(transfers_, arrival->event);
+  }
+}
+
+// The compute stream goes on when all transfers are done.
+void PipelineRun::finish_transfers() {
+  if (sent_.empty()) return;
+  context_.device->record(transfers_, order_);
+  context_.device->wait(context_.compute, order_);
+  sent_.clear();
+}
+
+void PipelineRun::evaluate(const Pass& pass) {
+  constexpr std::int64_t kNoStep = -1;
+  constexpr int kMicroBatch = 0;
+  const PassOf pass_of = [&](int) { return pass; };
+  for (int number = pp_.rank(); number < shape_.stages(); number += shape_.ranks) {
+    const bool first = number == 0, last = number == shape_.last_stage();
+    const Instruction receive{number, Kind::kReceiveInput, kMicroBatch};
+    const Instruction send{number, Kind::kSendOutput, kMicroBatch};
+    if (!first && !here(number - 1)) exchange({&receive, 1}, pass_of, kNoStep);
+    ArenaTensor x = first ? ArenaTensor() : take(inputs_, number, kMicroBatch);
+    ArenaTensor y = stage(number).evaluate(pass, std::move(x));
+    if (last) break;
+    if (here(number + 1)) {
+      pass_on(inputs_, number + 1, kMicroBatch, std::move(y));
+    } else {
+      pass_on(outputs_, number, kMicroBatch, std::move(y));
+      exchange({&send, 1}, pass_of, kNoStep);
+    }
+  }
+  finish_transfers();
+}
+
+void PipelineRun::share_from_last(Stream stream, Tensor x, const CallFor& call) {
+  if (shape_.ranks == 1) return;
+  context_.device->record(stream, order_);
+  context_.device->wait(transfers_, order_);
+  pp_.broadcast(transfers_, x, shape_.rank_of(shape_.last_stage()), call);
+  context_.device->record(transfers_, order_);
+  context_.device->wait(stream, order_);
+}
+
+}  // namespace trireme

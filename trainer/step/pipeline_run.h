@@ -1,0 +1,86 @@
+// The one interpreter of schedules: it knows stages, micro-batches and the list, never layers and never which schedule
+// the list is of.
+//
+// Computing stands on the context's compute stream and transfers on a stream of their own, so that sends run beside
+// what is computed next. Memory that both use is safe by three rules: a receive's buffer is taken and posted behind
+// what the compute stream had been given by then; what is computed from it waits for its event; and what was sent is
+// kept until the compute stream has waited for a later transfer (they are in one order), or for all at the end.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "monitoring/trace.h"
+#include "parallel/comm/communicator.h"
+#include "parallel/pipeline/instruction.h"
+#include "parallel/pipeline/shape.h"
+#include "trainer/model/stage.h"
+
+namespace trireme {
+
+class PipelineRun {
+ public:
+  // `stages`: this rank's, chunk by chunk. The ranks of `pp` are the pipeline's. All of them outlive this; `trace` may
+  // be null.
+  PipelineRun(Context& context, std::vector<Stage*> stages, Communicator& pp, Stream transfers, Trace* trace);
+  ~PipelineRun();
+  PipelineRun(const PipelineRun&) = delete;
+  PipelineRun& operator=(const PipelineRun&) = delete;
+
+  PipelineShape shape() const { return shape_; }
+  int rank() const { return pp_.rank(); }
+
+  // Puts this rank's list on the streams. Every rank of the pipeline runs its own of the same schedules.
+  using PassOf = std::function<Pass(int micro_batch)>;
+  void run(const Schedule& schedule, const PassOf& pass_of, std::int64_t step);
+
+  // Forward through all stages, keeping nothing; the last adds its losses to pass.loss. Collective.
+  void evaluate(const Pass& pass);
+
+  // What the rank of the last stage holds in `x`, to all ranks, behind what is on `stream` now; and `stream` goes on
+  // behind it. Collective.
+  void share_from_last(Stream stream, Tensor x, const CallFor& call);
+
+ private:
+  struct Arrival {
+    ArenaTensor tensor;
+    Event event;                 // that it is there; none if it was made on this rank
+    std::uint64_t exchange = 0;  // the one that brought it
+  };
+  using Arrivals = std::map<std::pair<int, int>, Arrival>;  // (stage, micro-batch) that takes it
+
+  Stage& stage(int stage) const { return *stages_[static_cast<std::size_t>(stage / shape_.ranks)]; }
+  bool here(int stage) const { return shape_.rank_of(stage) == pp_.rank(); }
+  ArenaTensor take(Arrivals& from, int stage, int micro_batch);
+  void pass_on(Arrivals& to, int stage, int micro_batch, ArenaTensor tensor);
+  void compute(const Instruction& now, bool fused, const Pass& pass);
+  void exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step);
+  void release_sent(std::uint64_t up_to);
+  void finish_transfers();
+  Event take_event();
+  std::string_view keep(std::string name) { return *names_.insert(std::move(name)).first; }
+
+  Context& context_;
+  std::vector<Stage*> stages_;
+  Communicator& pp_;
+  Stream transfers_;
+  PipelineShape shape_;
+  Trace::Track compute_track_;
+  Trace::Track transfer_track_;
+  Arrivals inputs_, gradients_;                             // not taken yet
+  Arrivals outputs_, input_gradients_;                      // to be sent; the key is the stage that made it
+  std::deque<std::pair<std::uint64_t, ArenaTensor>> sent_;  // by exchange
+  std::uint64_t exchanges_ = 0;
+  Event order_;  // one stream behind the other, waited for at once
+  std::vector<Event> events_, free_events_;
+  std::set<std::string> names_;  // of calls: they outlive them
+};
+
+}  // namespace trireme
