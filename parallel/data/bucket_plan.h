@@ -1,34 +1,78 @@
-// Where each gradient lies and which bucket it travels in: a pure function of the parameters' sizes, so that a plan, a
-// shape-only pass and the run agree.
+// Where each gradient and each value lies, which bucket it travels in and which part of it is whose: a pure function of
+// the parameters' local sizes, so that a plan, a shape-only pass and the run agree.
 //
 // Buckets go through the parameters from the last to the first, the order in which the backward pass completes them, so
-// bucket 0 is ready first. A bucket is a run of neighbours; it is closed before it would exceed the limit, so only a
-// parameter that is larger alone makes a larger bucket. Each parameter begins at a multiple of kAlignment elements.
+// bucket 0 is ready first. A bucket is a run of neighbours of one unit (ParamSpec::unit); it is closed before it would
+// exceed the limit, so only a parameter that is larger alone makes a larger bucket. Each parameter begins at a multiple
+// of 1024 elements, and a bucket is a multiple of ranks x 1024 of them: ZeRO cuts it into equal parts, one for each
+// rank of data parallelism, without packing, and no block of the norm straddles a parameter or a part. What lies
+// between parameters is zero and belongs to nobody. Ranks of tensor parallelism plan alike, whatever they cut unevenly.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cuda/core/tensor.h"
+#include "parallel/placement/param_spec.h"
 
 namespace trireme {
 
 struct BucketPlan {
-  static constexpr std::int64_t kAlignment = 1024;  // elements: blocks of the norm never straddle parameters
+  static constexpr std::int64_t kBlock = 1024;  // elements
+  static constexpr std::size_t kBucketBytes = std::size_t{4} << 20;
 
+  struct Range {
+    std::int64_t begin = 0;  // elements [begin, end) of the whole
+    std::int64_t end = 0;
+    std::int64_t size() const { return end - begin; }
+    bool operator==(const Range&) const = default;
+  };
+  struct Parameter {
+    std::string name;
+    Box box;  // that this rank holds
+    std::size_t unit = 0;
+    std::size_t bucket = 0;
+    std::int64_t begin = 0;  // of the whole
+  };
+  struct Unit {
+    std::string name;
+    std::size_t first = 0;  // parameters [first, last)
+    std::size_t last = 0;
+    std::size_t first_bucket = 0;  // buckets [first_bucket, last_bucket)
+    std::size_t last_bucket = 0;
+  };
   struct Bucket {
     std::size_t first = 0;  // parameters [first, last)
     std::size_t last = 0;
-    std::int64_t begin = 0;  // elements [begin, end) of the whole, gaps included
-    std::int64_t end = 0;
+    std::size_t unit = 0;
+    Range range;  // gaps included
   };
+  // Elements [begin, end) of a parameter's box, in its row-major order, and where the first lies in the whole.
+  struct Run {
+    std::size_t parameter = 0;
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    std::int64_t at = 0;
+    bool operator==(const Run&) const = default;
+  };
+
+  std::int64_t ranks = 1;  // of data parallelism
+  std::vector<Parameter> parameters;
+  std::vector<Unit> units;  // in the order of the forward pass
   std::vector<Bucket> buckets;
-  std::vector<std::size_t> bucket_of;  // parameter -> bucket
-  std::vector<std::int64_t> offset;    // parameter -> element of the whole
-  std::int64_t elements = 0;           // of the whole, gaps included
+  std::int64_t elements = 0;  // of the whole, gaps included
+
+  // The part of a bucket that rank `index` of data parallelism reduces and, under ZeRO, keeps.
+  Range part(std::size_t bucket, std::int64_t index) const;
+  // The parameters' elements that lie in a range of one bucket, in the order of the parameters; begins are multiples of
+  // kBlock.
+  std::vector<Run> runs(std::size_t bucket, Range range) const;
 };
 
-BucketPlan plan_buckets(std::span<const Shape> parameters, std::size_t bucket_bytes);
+// `specs` in the order of the forward pass, for the rank at `places`.
+BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& places,
+                        std::size_t bucket_bytes = BucketPlan::kBucketBytes);
 
 }  // namespace trireme

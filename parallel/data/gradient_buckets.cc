@@ -2,20 +2,12 @@
 
 #include <chrono>
 
-#include "parallel/data/bucket_plan.h"
-
 namespace trireme {
 namespace {
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-std::vector<Shape> shapes_of(std::span<const ParamSpec> specs) {
-  std::vector<Shape> shapes;
-  for (const ParamSpec& spec : specs) shapes.push_back(spec.shape);
-  return shapes;
 }
 
 }  // namespace
@@ -46,40 +38,40 @@ struct GradientBuckets::State {
   ArenaTensor all_flags;                       // [dp, specs] i32
   std::vector<std::vector<Tensor>> gradients;  // [group][spec]
 
-  State(Context& c, Communicator& d, Stream s, Options o) : context(c), dp(d), communication(s), options(o) {}
+  State(Context& c, const BucketPlan& p, Communicator& d, Stream s, Options o)
+      : context(c), dp(d), communication(s), options(o), plan(p) {}
 
-  Tensor elements(int group, std::int64_t begin, std::int64_t end) const {
-    return values->flat(group * plan.elements + begin, group * plan.elements + end);
+  Tensor elements(int group, BucketPlan::Range range) const {
+    return values->flat(group * plan.elements + range.begin, group * plan.elements + range.end);
   }
   void reduce(std::size_t index);
 };
 
-GradientBuckets::GradientBuckets(Context& context, std::span<const ParamSpec> specs, Communicator& dp,
-                                 Stream communication, Trace* trace, Options options)
-    : state_(std::make_unique<State>(context, dp, communication, options)) {
-  CHECK(!specs.empty(), "no parameters");
+GradientBuckets::GradientBuckets(Context& context, const BucketPlan& plan, Communicator& dp, Stream communication,
+                                 Trace* trace, Options options)
+    : state_(std::make_unique<State>(context, plan, dp, communication, options)) {
+  CHECK(!plan.parameters.empty(), "no parameters");
+  CHECK(plan.ranks == dp.size(), "a plan for ", plan.ranks, " ranks on ", dp.size());
   CHECK(options.groups >= 1 && (options.groups & (options.groups - 1)) == 0, "groups = ", options.groups);
   State& state = *state_;
   if (trace != nullptr) state.track = trace->track("communication");
-  state.plan = plan_buckets(shapes_of(specs), options.bucket_bytes);
-  const auto count = static_cast<std::int64_t>(specs.size());
+  const auto count = static_cast<std::int64_t>(plan.parameters.size());
   state.values = context.arena->allocate({options.groups, state.plan.elements}, DType::kF32, "gradients");
   state.own_flags = context.arena->allocate({count}, DType::kI32, "gradients");
   state.all_flags = context.arena->allocate({dp.size(), count}, DType::kI32, "gradients");
 
   state.gradients.resize(static_cast<std::size_t>(options.groups));
   for (int group = 0; group < options.groups; ++group)
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      const std::int64_t begin = state.plan.offset[i];
-      const Tensor flat = state.elements(group, begin, begin + specs[i].shape.elements());
-      state.gradients[static_cast<std::size_t>(group)].push_back(flat.view(specs[i].shape));
+    for (const BucketPlan::Parameter& parameter : plan.parameters) {
+      const Tensor flat = state.elements(group, {parameter.begin, parameter.begin + parameter.box.elements()});
+      state.gradients[static_cast<std::size_t>(group)].push_back(flat.view(parameter.box.size));
     }
 
-  for (std::size_t i = 0; i < state.plan.buckets.size(); ++i) {
-    const BucketPlan::Bucket& planned = state.plan.buckets[i];
+  for (std::size_t i = 0; i < plan.buckets.size(); ++i) {
+    const BucketPlan::Bucket& planned = plan.buckets[i];
     State::Bucket bucket;
-    bucket.label = "gradients " + std::to_string(i) + ": " + specs[planned.first].name;
-    if (planned.last - planned.first > 1) bucket.label += " to " + specs[planned.last - 1].name;
+    bucket.label = "gradients " + std::to_string(i) + ": " + plan.parameters[planned.first].name;
+    if (planned.last - planned.first > 1) bucket.label += " to " + plan.parameters[planned.last - 1].name;
     bucket.complete = context.device->create_event();
     bucket.reduced = context.device->create_event();
     state.buckets.push_back(std::move(bucket));
@@ -112,7 +104,7 @@ void GradientBuckets::begin_step(std::int64_t step) {
   state.in_step = true;
   state.step = step;
   state.reduced_buckets = 0;
-  state.is_ready.assign(state.plan.offset.size(), false);
+  state.is_ready.assign(state.plan.parameters.size(), false);
   for (std::size_t i = 0; i < state.buckets.size(); ++i)
     state.buckets[i].to_come = state.plan.buckets[i].last - state.plan.buckets[i].first;
   state.context.ops->fill(state.context.compute, state.values, 0);
@@ -123,7 +115,7 @@ void GradientBuckets::ready(std::size_t index) {
   CHECK(state.in_step, "parameter ", index, " is ready outside of a step");
   CHECK(!state.is_ready.at(index), "parameter ", index, " is ready twice in step ", state.step);
   state.is_ready[index] = true;
-  const std::size_t bucket = state.plan.bucket_of[index];
+  const std::size_t bucket = state.plan.parameters[index].bucket;
   if (--state.buckets[bucket].to_come == 0) state.reduce(bucket);
 }
 
@@ -134,7 +126,7 @@ void GradientBuckets::State::reduce(std::size_t index) {
   Device& device = *context.device;
 
   std::vector<Tensor> by_group;
-  for (int group = 0; group < options.groups; ++group) by_group.push_back(elements(group, planned.begin, planned.end));
+  for (int group = 0; group < options.groups; ++group) by_group.push_back(elements(group, planned.range));
   if (options.groups > 1) ops.sum_tree(context.compute, by_group[0], by_group);
   ops.find_nonfinite(context.compute,
                      own_flags->rows(static_cast<std::int64_t>(planned.first), static_cast<std::int64_t>(planned.last)),
@@ -155,7 +147,7 @@ void GradientBuckets::finish() {
   CHECK(state.in_step, "finish outside of a step");
   for (std::size_t i = 0; i < state.is_ready.size(); ++i)
     CHECK(state.is_ready[i], "step ", state.step, " finishes, but parameter ", i, " of ",
-          state.buckets[state.plan.bucket_of[i]].label, " was never ready");
+          state.buckets[state.plan.parameters[i].bucket].label, " was never ready");
   CHECK(state.reduced_buckets == state.buckets.size(), state.reduced_buckets, " buckets of ", state.buckets.size());
   state.in_step = false;
 

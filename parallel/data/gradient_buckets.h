@@ -4,8 +4,7 @@
 // the communication stream, while the backward pass goes on.
 //
 // Invariants: a bucket is reduced exactly once a step and only after every one of its parameters is ready; `finish`
-// makes the compute stream wait for all of them. Buckets are lists of ParamSpec boxes; each parameter's gradient begins
-// at a multiple of 1024 elements, so blocks of the norm never straddle parameters, and the gap is zero.
+// makes the compute stream wait for all of them. Gradients lie as BucketPlan says; what lies between them is zero.
 //
 // In exact numerics every rank holds `groups` accumulators of each gradient (the runs of consecutive samples that it
 // owns); they are summed in a binary tree, first here, then over ranks, which own aligned runs: one tree over all
@@ -22,25 +21,23 @@
 #include "cuda/ops/kernels.h"
 #include "monitoring/trace.h"
 #include "parallel/comm/communicator.h"
-#include "parallel/placement/param_spec.h"
+#include "parallel/data/bucket_plan.h"
 
 namespace trireme {
 
 class GradientBuckets {
  public:
   struct Options {
-    std::size_t bucket_bytes = std::size_t{4} << 20;
     int groups = 1;  // accumulators of this rank; a power of two
   };
 
-  // `specs` in the order of the forward pass; the tensors lie in context.arena, category "gradients". `dp` may be of
-  // size 1.
-  GradientBuckets(Context& context, std::span<const ParamSpec> specs, Communicator& dp, Stream communication,
-                  Trace* trace, Options options);
+  // The tensors lie in context.arena, category "gradients". `dp` is of plan.ranks ranks, perhaps one.
+  GradientBuckets(Context& context, const BucketPlan& plan, Communicator& dp, Stream communication, Trace* trace,
+                  Options options);
   ~GradientBuckets();
 
   int groups() const;
-  // The gradient of parameter `index` that group `group` accumulates into; spec's shape, f32.
+  // The gradient of parameter `index` that group `group` accumulates into; its box's shape, f32.
   Tensor gradient(std::size_t index, int group = 0) const;
 
   void begin_step(std::int64_t step);  // zeroes all, on the compute stream

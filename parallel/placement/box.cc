@@ -113,4 +113,44 @@ void for_each_run(const Shape& shape, const Box& box, const std::function<void(B
   }
 }
 
+std::vector<Box> boxes_of_run(const Shape& shape, std::int64_t begin, std::int64_t end) {
+  CHECK(0 <= begin && begin <= end && end <= shape.elements(), "elements ", begin, " to ", end, " of ",
+        to_string(shape));
+  std::vector<Box> boxes;
+  while (begin < end) {
+    // Whole indices of `dim` lie together, `stride` elements each: the outermost dim of which one begins here and ends
+    // in time.
+    int dim = shape.dims();
+    std::int64_t stride = 1;
+    while (dim > 0 && begin % (stride * shape[dim - 1]) == 0 && begin + stride * shape[dim - 1] <= end)
+      stride *= shape[--dim];
+    // As many more of the dim around it as there are.
+    std::int64_t count = 1;
+    if (dim > 0) {
+      const std::int64_t at = begin / stride % shape[dim - 1];
+      count = std::min(shape[dim - 1] - at, (end - begin) / stride);
+    }
+    Box box;
+    std::int64_t rest = begin;
+    std::int64_t below = shape.elements();
+    for (int each = 0; each < shape.dims(); ++each) {
+      below /= shape[each];
+      box.begin.append(rest / below);
+      box.size.append(each + 1 < dim ? 1 : each + 1 == dim ? count : shape[each]);
+      rest %= below;
+    }
+    boxes.push_back(box);
+    begin += count * stride;
+  }
+  return boxes;
+}
+
+Box inside(const Box& outer, const Box& inner) {
+  CHECK(contains(whole(outer.size), inner), "box ", to_string(inner), " leaves its tensor ", to_string(outer.size));
+  Box box;
+  for (int dim = 0; dim < outer.dims(); ++dim) box.begin.append(add(outer.begin[dim], inner.begin[dim]));
+  box.size = inner.size;
+  return box;
+}
+
 }  // namespace trireme

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cuda/core/tensor.h"
 
@@ -49,5 +50,11 @@ struct BoxRun {
   bool operator==(const BoxRun&) const = default;
 };
 void for_each_run(const Shape& shape, const Box& box, const std::function<void(BoxRun)>& visit);
+
+// The other way: elements [begin, end) of a tensor's row-major order as boxes that follow each other, as few as there
+// can be: at most 2 dims - 1.
+std::vector<Box> boxes_of_run(const Shape& shape, std::int64_t begin, std::int64_t end);
+// The box of the global tensor that `inner` of the tensor `outer` is.
+Box inside(const Box& outer, const Box& inner);
 
 }  // namespace trireme

@@ -49,6 +49,8 @@ struct ParamSpec {
   Init init{};
   bool decayed = false;   // weight decay applies
   std::string tied_to{};  // not empty: shares the values of the parameter of that name, which owns norms and files
+  // Parameters that follow each other under one name here are used together: ZeRO gathers and frees them at once.
+  std::string unit{};
   std::vector<FileBox> files{};
 
   Shape matrix() const;  // [rows, columns]; a vector (row_dims = 0) is [1, n]

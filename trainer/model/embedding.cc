@@ -9,15 +9,18 @@ namespace trireme {
 Embedding::Embedding(ParamList& list, const std::string& name, const Options& options)
     : name_(name), options_(options) {
   const Init init{Init::Kind::kNormal, options.init_std};
+  list.begin_unit(name + ".tokens");
   tokens_ = list.declare({.name = name + ".tokens.weight",
                           .shape = {options.vocabulary, options.hidden_size},
                           .init = init,
                           .decayed = true});
-  if (options.learned_positions)
+  if (options.learned_positions) {
+    list.begin_unit(name + ".positions");
     positions_ = list.declare({.name = name + ".positions.weight",
                                .shape = {*options.learned_positions, options.hidden_size},
                                .init = init,
                                .decayed = true});
+  }
 }
 
 Dropout Embedding::dropout(const Pass& pass) const {

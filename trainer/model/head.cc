@@ -9,6 +9,7 @@ template <class Norm>
 Head<Norm>::Head(ParamList& list, std::int64_t vocabulary, std::int64_t hidden_size, float norm_epsilon, float init_std,
                  const std::string& tied_to, const LossOptions& options)
     : norm_(list, "final_norm", hidden_size, norm_epsilon), vocabulary_(vocabulary), options_(options) {
+  list.begin_unit("head");
   weight_ = list.declare({.name = "head.weight",
                           .shape = {vocabulary, hidden_size},
                           .init = {Init::Kind::kNormal, init_std},

@@ -14,6 +14,7 @@ ParamIndex ParamList::declare(ParamSpec spec) {
     }
   }
   CHECK(tied_found, spec.name, " is tied to ", spec.tied_to, ", which is not declared");
+  if (spec.unit.empty()) spec.unit = unit_;
   specs_.push_back(std::move(spec));
   return specs_.size() - 1;
 }
@@ -25,15 +26,20 @@ ParamIndex ParamList::find(const std::string& name) const {
   return 0;
 }
 
-Parameters::Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype)
-    : specs_(specs.begin(), specs.end()), values_(specs.size()), dtype_(dtype) {
+Parameters::Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype, const AxisPlaces& places)
+    : specs_(specs.begin(), specs.end()), plan_(plan_buckets(specs, places)), dtype_(dtype) {
   for (ParamIndex index = 0; index < specs_.size(); ++index) {
     ParamIndex owner = index;
     for (ParamIndex other = 0; other < index; ++other)
       if (specs_[other].name == specs_[index].tied_to) owner = other;
     owner_.push_back(owner);
-    if (owner == index) values_[index] = context.arena->allocate(specs_[index].shape, dtype, "parameters");
   }
+  values_ = context.arena->allocate({plan_.elements}, dtype, "parameters");
+}
+
+Tensor Parameters::value(ParamIndex index) const {
+  const BucketPlan::Parameter& parameter = plan_.parameters.at(owner_.at(index));
+  return values_->flat(parameter.begin, parameter.begin + parameter.box.elements()).view(parameter.box.size);
 }
 
 void initialize(const Context& context, Tensor x, const ParamSpec& spec, const Shape& begin, std::uint64_t seed) {

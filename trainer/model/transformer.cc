@@ -29,9 +29,12 @@ class TransformerStage : public Stage {
       if (model.family() == config::Model::gpt2) options.learned_positions = model.sequence_length();
       embedding_.emplace(list, "embedding", options);
     }
-    for (int layer = slice.first_block; layer < slice.last_block; ++layer)
-      blocks_.emplace_back(list, "layers." + std::to_string(layer), attention, model.ffn_size(), epsilon, dropout,
-                           recompute);
+    for (int layer = slice.first_block; layer < slice.last_block; ++layer) {
+      const std::string name = "layers." + std::to_string(layer);
+      list.begin_unit(name);
+      blocks_.emplace_back(list, name, attention, model.ffn_size(), epsilon, dropout, recompute);
+    }
+    list.begin_unit("final_norm");
     if (slice.has_head)
       head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
                     model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);

@@ -43,10 +43,10 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
     buckets.groups = train.exact_groups() / layout.mesh.dp;
     spans_ = {SpanRule::Kind::kPerSample, train.global_batch() / train.exact_groups()};
   }
-  parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()));
+  parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()), peers.places());
   optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
-  gradients_ =
-      std::make_unique<GradientBuckets>(context, list_.specs(), peers.dp(), streams.communication, trace, buckets);
+  gradients_ = std::make_unique<GradientBuckets>(context, parameters_->plan(), peers.dp(), streams.communication, trace,
+                                                 buckets);
   loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");
   loss_total_ = context.arena->allocate({1}, DType::kF32, "scalars");
   count_ = context.arena->allocate({1}, DType::kF32, "scalars");

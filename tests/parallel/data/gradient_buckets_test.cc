@@ -47,15 +47,22 @@ std::vector<float> tree_over_groups(const ParamSpec& spec, std::size_t i, int gr
   return sum;
 }
 
+AxisPlaces places_of_dp(int ranks, int rank) {
+  AxisPlaces places;
+  places[Axis::kDp] = {ranks, rank};
+  return places;
+}
+
 // A rank's buckets with what they stand on.
 struct Bucketed {
-  Bucketed(LocalRank& self, const std::vector<ParamSpec>& specs, GradientBuckets::Options options,
-           Trace* trace = nullptr)
+  Bucketed(LocalRank& self, const std::vector<ParamSpec>& specs, std::size_t bucket_bytes,
+           GradientBuckets::Options options = {}, Trace* trace = nullptr)
       : memory(made(self)),
         arena(memory.data, kBytes),
         context{&self.device(), &host_kernels(), &arena, self.compute()},
         recorded(self.comm()),
-        buckets(context, specs, recorded, self.communication(), trace, options) {}
+        plan(plan_buckets(specs, places_of_dp(self.size(), self.rank()), bucket_bytes)),
+        buckets(context, plan, recorded, self.communication(), trace, options) {}
 
   static constexpr std::int64_t kBytes = 1 << 20;
   // Zeros are uploaded on the communication stream, which the compute stream does not wait for.
@@ -68,6 +75,7 @@ struct Bucketed {
   Arena arena;
   Context context;
   RecordingCommunicator recorded;
+  BucketPlan plan;
   GradientBuckets buckets;
 };
 
@@ -87,42 +95,16 @@ std::vector<T> read(LocalRank& self, const Tensor& from) {
   return values;
 }
 
-TEST(BucketPlan, BucketsFollowTheBackwardPassAndCoverEachParameterOnce) {
-  const std::vector<Shape> shapes = {{3000}, {10}, {1024}, {1025}, {70000}, {1}};
-  const BucketPlan plan = plan_buckets(shapes, 4096 * sizeof(float));
-  std::int64_t at = 0;
-  std::size_t last = shapes.size();
-  for (const BucketPlan::Bucket& bucket : plan.buckets) {
-    EXPECT_EQ(bucket.last, last) << "buckets go from the last parameter to the first";
-    EXPECT_LT(bucket.first, bucket.last);
-    EXPECT_EQ(bucket.begin, at);
-    if (bucket.last - bucket.first > 1) {
-      EXPECT_LE(bucket.end - bucket.begin, 4096);
-    }
-    for (std::size_t i = bucket.first; i < bucket.last; ++i) {
-      EXPECT_EQ(plan.offset[i] % BucketPlan::kAlignment, 0);
-      EXPECT_GE(plan.offset[i], at);
-      at = plan.offset[i] + shapes[i].elements();
-      EXPECT_LE(at, bucket.end);
-    }
-    at = bucket.end;
-    last = bucket.first;
-  }
-  EXPECT_EQ(last, 0u);
-  EXPECT_EQ(at, plan.elements);
-  EXPECT_EQ(plan.buckets.size(), 4u);  // {1}; {70000}; {1025} and {1024}; {10} and {3000}
-}
-
 TEST(LocalBuckets, EightGroupsGiveTheSameBitsOnOneTwoFourAndEightRanks) {
   const std::vector<ParamSpec> specs = some_specs();
   constexpr int kGroups = 8;
   std::vector<std::vector<float>> expected;
   for (std::size_t i = 0; i < specs.size(); ++i) expected.push_back(tree_over_groups(specs[i], i, kGroups));
   for (int ranks : {1, 2, 4, 8})
-    for (std::size_t bucket_bytes : {std::size_t{4096}, std::size_t{1} << 14, std::size_t{4} << 20})
+    for (std::size_t bucket_bytes : {std::size_t{4096}, std::size_t{1} << 14, BucketPlan::kBucketBytes})
       expect_ranks(ranks, lazy(bucket_bytes), [&](LocalRank& self) {
         const int here = kGroups / ranks;
-        Bucketed rank(self, specs, {.bucket_bytes = bucket_bytes, .groups = here});
+        Bucketed rank(self, specs, bucket_bytes, {.groups = here});
         for (std::int64_t step = 0; step < 2; ++step) {
           rank.buckets.begin_step(step);
           for (std::size_t i = specs.size(); i-- > 0;) {
@@ -142,7 +124,7 @@ TEST(LocalBuckets, EightGroupsGiveTheSameBitsOnOneTwoFourAndEightRanks) {
 TEST(LocalBuckets, GapsStayZeroAndAreReducedWithTheRest) {
   const std::vector<ParamSpec> specs = some_specs();
   expect_ranks(2, lazy(), [&](LocalRank& self) {
-    Bucketed rank(self, specs, {});
+    Bucketed rank(self, specs, BucketPlan::kBucketBytes);
     // Garbage everywhere first: the arena's memory is undefined.
     self.device().upload(self.compute(), rank.memory,
                          std::vector<float>(Bucketed::kBytes / 4, std::numeric_limits<float>::quiet_NaN()).data());
@@ -153,19 +135,13 @@ TEST(LocalBuckets, GapsStayZeroAndAreReducedWithTheRest) {
       rank.buckets.ready(i);
     }
     rank.buckets.finish();
-    const BucketPlan plan = plan_buckets(
-        [&] {
-          std::vector<Shape> shapes;
-          for (const ParamSpec& spec : specs) shapes.push_back(spec.shape);
-          return shapes;
-        }(),
-        GradientBuckets::Options{}.bucket_bytes);
-    const Tensor first = rank.buckets.reduced().back();  // the last parameter lies first in its bucket of one
-    const std::byte* base = first.data - plan.offset.back() * 4;
+    const BucketPlan& plan = rank.plan;
+    const Tensor first = rank.buckets.reduced().back();  // the last parameter lies in the first bucket
+    const std::byte* base = first.data - plan.parameters.back().begin * 4;
     const std::vector<float> all = read<float>(self, {const_cast<std::byte*>(base), DType::kF32, {plan.elements}});
     std::vector<float> wanted(all.size(), 0);
     for (std::size_t i = 0; i < specs.size(); ++i)
-      std::fill_n(wanted.begin() + plan.offset[i], specs[i].shape.elements(), 2.0f);
+      std::fill_n(wanted.begin() + plan.parameters[i].begin, specs[i].shape.elements(), 2.0f);
     EXPECT_EQ(all, wanted);
   });
 }
@@ -173,7 +149,7 @@ TEST(LocalBuckets, GapsStayZeroAndAreReducedWithTheRest) {
 TEST(LocalBuckets, ANonFiniteGradientIsFoundOnTheRankThatMadeIt) {
   const std::vector<ParamSpec> specs = some_specs();
   expect_ranks(3, lazy(), [&](LocalRank& self) {
-    Bucketed rank(self, specs, {.bucket_bytes = 4096});
+    Bucketed rank(self, specs, 4096);
     rank.buckets.begin_step(5);
     for (std::size_t i = specs.size(); i-- > 0;) {
       std::vector<float> values(static_cast<std::size_t>(specs[i].shape.elements()), 1);
@@ -194,7 +170,7 @@ TEST(LocalBuckets, ANonFiniteGradientIsFoundOnTheRankThatMadeIt) {
 
 TEST(LocalBuckets, TheShapeOnlyPassMakesTheCallsOfTheRun) {
   const std::vector<ParamSpec> specs = some_specs();
-  const GradientBuckets::Options options{.bucket_bytes = 8192, .groups = 2};
+  const GradientBuckets::Options options{.groups = 2};
   const auto step = [&](GradientBuckets& buckets) {
     buckets.begin_step(4);
     for (std::size_t i = specs.size(); i-- > 0;) buckets.ready(i);
@@ -204,12 +180,12 @@ TEST(LocalBuckets, TheShapeOnlyPassMakesTheCallsOfTheRun) {
   Arena arena(ShapeOnlyDevice::base(), Arena::kUnlimited);
   Context context{&device, &shape_only_kernels(), &arena, {}};
   RecordingCommunicator planned(0, 2);
-  GradientBuckets plan(context, specs, planned, {}, nullptr, options);
+  GradientBuckets plan(context, plan_buckets(specs, places_of_dp(2, 0), 8192), planned, {}, nullptr, options);
   step(plan);
   EXPECT_GT(planned.calls().size(), 2u);
   EXPECT_THAT(planned.calls().front().tensor, HasSubstr("parameter 5"));
   expect_ranks(2, lazy(), [&](LocalRank& self) {
-    Bucketed rank(self, specs, options);
+    Bucketed rank(self, specs, 8192, options);
     step(rank.buckets);
     self.device().synchronize(self.compute());
     EXPECT_EQ(rank.recorded.calls(), planned.calls());
@@ -221,7 +197,7 @@ TEST(LocalBuckets, EachReductionIsASpanOfItsStepInTheTrace) {
   const std::vector<ParamSpec> specs = some_specs();
   Trace trace(0);
   expect_ranks(1, {}, [&](LocalRank& self) {
-    Bucketed rank(self, specs, {.bucket_bytes = 4096}, &trace);
+    Bucketed rank(self, specs, 4096, {}, &trace);
     rank.buckets.begin_step(9);
     for (std::size_t i = specs.size(); i-- > 0;) rank.buckets.ready(i);
     rank.buckets.finish();
@@ -246,7 +222,7 @@ TEST(LocalBucketsDeathTest, AParameterIsReadyExactlyOnceAStep) {
   Arena arena(ShapeOnlyDevice::base(), Arena::kUnlimited);
   Context context{&device, &shape_only_kernels(), &arena, {}};
   RecordingCommunicator dp(0, 1);
-  GradientBuckets buckets(context, specs, dp, {}, nullptr, {});
+  GradientBuckets buckets(context, plan_buckets(specs, {}), dp, {}, nullptr, {});
   EXPECT_DEATH(buckets.ready(0), "outside of a step");
   buckets.begin_step(0);
   buckets.ready(5);

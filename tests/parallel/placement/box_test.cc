@@ -1,5 +1,6 @@
 #include "parallel/placement/box.h"
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -141,6 +142,54 @@ TEST(ParamSpec, TwoHeadsOfKeysOnSixRanksLieOnThreeNeighboursEach) {
   EXPECT_TRUE(is_counted(spec, places));
   spec.tied_to = "another";
   EXPECT_FALSE(is_counted(spec, places));
+}
+
+// The fewest boxes that follow each other: by trying every cut of every range whose bounding box it fills.
+int fewest_boxes(const Shape& shape, std::int64_t begin, std::int64_t end) {
+  const auto is_box = [&](std::int64_t from, std::int64_t to) {
+    std::int64_t volume = 1;
+    std::int64_t stride = shape.elements();
+    for (int dim = 0; dim < shape.dims(); ++dim) {
+      stride /= shape[dim];
+      std::int64_t low = shape[dim], high = -1;
+      for (std::int64_t e = from; e < to; ++e) {
+        low = std::min(low, e / stride % shape[dim]);
+        high = std::max(high, e / stride % shape[dim]);
+      }
+      volume *= high - low + 1;
+    }
+    return volume == to - from;
+  };
+  std::vector<int> fewest(static_cast<std::size_t>(end - begin) + 1, 0);
+  for (std::int64_t to = begin + 1; to <= end; ++to) {
+    int& best = fewest[static_cast<std::size_t>(to - begin)] = 1 << 20;
+    for (std::int64_t from = begin; from < to; ++from)
+      if (is_box(from, to)) best = std::min(best, fewest[static_cast<std::size_t>(from - begin)] + 1);
+  }
+  return fewest.back();
+}
+
+RC_GTEST_PROP(Box, ARunIsTheFewestBoxesThatHoldItsElementsInOrder, ()) {
+  Shape shape;
+  const int dims = *rc::gen::inRange(0, 5);
+  for (int dim = 0; dim < dims; ++dim) shape.append(*rc::gen::inRange<std::int64_t>(1, 5));
+  const auto begin = *rc::gen::inRange<std::int64_t>(0, shape.elements() + 1);
+  const auto end = *rc::gen::inRange<std::int64_t>(begin, shape.elements() + 1);
+  const std::vector<Box> boxes = boxes_of_run(shape, begin, end);
+  std::int64_t next = begin;
+  for (const Box& box : boxes)
+    for_each_run(shape, box, [&](BoxRun run) {
+      RC_ASSERT(run.global == next);
+      next += run.count;
+    });
+  RC_ASSERT(next == end);
+  RC_ASSERT(static_cast<int>(boxes.size()) == fewest_boxes(shape, begin, end));
+  RC_ASSERT(static_cast<int>(boxes.size()) <= std::max(1, 2 * dims - 1));
+}
+
+TEST(Box, ABoxOfABoxLiesWhereBothSay) {
+  EXPECT_EQ(inside({{2, 3}, {4, 5}}, {{1, 0}, {2, 5}}), (Box{{3, 3}, {2, 5}}));
+  EXPECT_DEATH(inside({{2, 3}, {4, 5}}, {{1, 0}, {4, 5}}), "leaves its tensor");
 }
 
 TEST(Box, UnevenPartsGiveTheLargerFirst) {

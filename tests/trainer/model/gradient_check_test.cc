@@ -172,7 +172,7 @@ class GradientCheck : public testing::Test {
     const DeviceBatches batches(context, {&batch, 1}, rule);
     const Parameters parameters(context, list_.specs(), DType::kF32);
     for (ParamIndex i = 0; i < values.size(); ++i) rank_.write(parameters.value(i), values[i]);
-    GradientBuckets buckets(context, list_.specs(), rank_.peers(), rank_.communication(), nullptr,
+    GradientBuckets buckets(context, parameters.plan(), rank_.peers(), rank_.communication(), nullptr,
                             {.groups = order == Order::kExact ? 4 : 1});
     const ArenaTensor loss = context.arena->allocate({buckets.groups()}, DType::kF32, "loss");
     const ArenaTensor scale = context.arena->allocate({1}, DType::kF32, "scale");
