@@ -12,6 +12,7 @@
 #include "launch/command_line/commands.h"
 #include "launch/command_line/output.h"
 #include "launch/config/problems.h"
+#include "launch/verify/verify_run.h"
 
 namespace trireme {
 namespace {
@@ -32,7 +33,7 @@ or by hand:
   trireme config my.yaml                                 the whole configuration, what it costs, or what is wrong with it
   mpirun -n 2 trireme train my.yaml --set data.path=data/book
 
-Exit codes: 0 done; 2 a mistake in flags, configuration or files; 3 damaged data or no usable checkpoint;
+Exit codes: 0 done; 1 verify or check found a difference; 2 a mistake in flags, configuration or files; 3 damaged data or no usable checkpoint;
 4 another rank or a device failed; 75 stopped by a signal after saving (run it again to continue).)";
 
 void print_paragraph(const std::string& text) { std::fprintf(stderr, "trireme: %s\n", text.c_str()); }
@@ -100,7 +101,7 @@ int run_parsed(CLI::App& program, std::vector<std::string> arguments, ExitCode& 
 
 }  // namespace
 
-int run_program(const std::vector<std::string>& arguments) {
+int run_program(const std::vector<std::string>& arguments, std::span<const Plant> plants) {
   std::signal(SIGPIPE, SIG_IGN);  // a log whose reader has gone must not kill training; see output.h for the rest
   constexpr int kUnforeseen = 1;
   try {
@@ -111,6 +112,7 @@ int run_program(const std::vector<std::string>& arguments) {
     program.footer(kFooter);
     ExitCode exit_code = ExitCode::kDone;
     for (AddCommand add : kCommands) add(program, exit_code);
+    add_verify_command(program, exit_code, plants);
     if (arguments.empty()) {
       write_output(program.help());
       flush_output();

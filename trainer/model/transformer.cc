@@ -8,6 +8,7 @@
 
 #include "trainer/model/block.h"
 #include "trainer/model/embedding.h"
+#include "trainer/model/hugging_face.h"
 
 namespace trireme {
 namespace {
@@ -153,6 +154,13 @@ std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions&
   }
   attention.rope_theta = model.rope_theta();
   return std::make_unique<TransformerStage<RmsNorm, SwigluMlp>>(model, attention, loss, slice, list, recompute);
+}
+
+std::vector<ParamSpec> whole_model_specs(const config::Model& model) {
+  ParamList list;
+  make_stage(model, {}, whole_model(model), list);
+  name_files(model, list.specs());
+  return list.specs();
 }
 
 double flops_per_token(const config::Model& model) {

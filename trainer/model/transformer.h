@@ -36,6 +36,10 @@ inline StageSlice slice_of(const config::Model& model, int stages, int stage) {
 std::unique_ptr<Stage> make_stage(const config::Model& model, const LossOptions& loss, const StageSlice& slice,
                                   ParamList& list, config::Recompute recompute = config::none);
 
+// Every parameter of the model in the order of its forward pass, with its place in Hugging Face's files: what all ranks
+// together hold.
+std::vector<ParamSpec> whole_model_specs(const config::Model& model);
+
 // Forward and backward of one token in the middle of a full sequence, multiply-adds counted as two: 6 for each weight
 // of a GEMM (the head included, the embeddings not), and 6 layers heads head_dim sequence_length for causal attention:
 // half of the 12 that A. Chowdhery et al. (PaLM, arXiv:2204.02311, appendix B) count for full attention.

@@ -11,12 +11,14 @@ namespace trireme {
 DType dtype_of(config::Precision precision) { return precision == config::bf16 ? DType::kBF16 : DType::kF32; }
 
 TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const Layout& layout,
-                           const MeshCommunicators& peers, const StepStreams& streams, Trace* trace)
+                           const MeshCommunicators& peers, const StepStreams& streams, Trace* trace,
+                           const StepSeams* seams)
     : context_(context),
       experiment_(experiment),
       layout_(layout),
       peers_(peers),
       streams_(streams),
+      seams_(seams == nullptr ? StepSeams() : *seams),
       event_(context.device->create_event()) {
   CHECK(layout.mesh == peers.mesh(), "a layout for ", to_string(layout.mesh), " on ", to_string(peers.mesh()));
   const config::Train& train = experiment.train;
@@ -35,6 +37,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
   }
   pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers.pp(), streams.transfers, trace);
   name_files(experiment.model, list_.specs());
+  if (seams_.specs) seams_.specs(list_.specs(), peers.places());
 
   GradientBuckets::Options buckets;
   if (experiment.numerics == config::exact) {
@@ -62,6 +65,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   if (count != schedule_micro_batches_) {
     schedule_ =
         pipeline_schedules(layout_.schedule, pipeline_->shape(), count).at(static_cast<std::size_t>(pipeline_->rank()));
+    if (seams_.schedule) seams_.schedule(schedule_, peers_.places());
     schedule_micro_batches_ = count;
   }
   run(step, micro_batches, learning_rate, schedule_);
@@ -167,6 +171,22 @@ StepReport TrainingStep::report() {
   }
   if (culprits > 1) report.nonfinite += " (and " + std::to_string(culprits - 1) + " more)";
   return report;
+}
+
+std::vector<HeldTensor> TrainingStep::held_gradients() const {
+  std::vector<HeldTensor> held;
+  const Tensors reduced = gradients_->reduced();
+  for (ParamIndex i = 0; i < parameters_->count(); ++i)
+    if (parameters_->owned(i)) held.push_back({&parameters_->spec(i), whole(parameters_->spec(i).shape), reduced[i]});
+  return held;
+}
+
+std::vector<HeldTensor> TrainingStep::held_masters() const {
+  std::vector<HeldTensor> held;
+  for (ParamIndex i = 0; i < parameters_->count(); ++i)
+    if (parameters_->owned(i))
+      held.push_back({&parameters_->spec(i), whole(parameters_->spec(i).shape), optimizer_->master(i)});
+  return held;
 }
 
 ArenaTensor TrainingStep::sample_losses(const Batch& batch) {

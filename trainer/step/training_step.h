@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +54,19 @@ struct StepStreams {
   Stream transfers;      // activations between stages
 };
 
+// Where a step may be led astray on purpose, to see that it is noticed; nothing is set in a user's program.
+struct StepSeams {
+  std::function<void(std::vector<ParamSpec>&, const AxisPlaces&)> specs{};
+  std::function<void(Schedule&, const AxisPlaces&)> schedule{};
+};
+
+// A box of a parameter's values, gradient or the like, f32, as one rank holds it.
+struct HeldTensor {
+  const ParamSpec* spec = nullptr;  // a tied one only where its owner is not on this rank
+  Box box;
+  Tensor tensor;  // of the box's shape
+};
+
 struct StepReport {
   double loss = 0;       // mean over the global batch's unmasked tokens
   double tokens = 0;     // of these
@@ -68,7 +82,7 @@ class TrainingStep {
  public:
   // `trace` may be null. All of them outlive this.
   TrainingStep(Context& context, const Experiment& experiment, const Layout& layout, const MeshCommunicators& peers,
-               const StepStreams& streams, Trace* trace);
+               const StepStreams& streams, Trace* trace, const StepSeams* seams = nullptr);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
@@ -96,6 +110,9 @@ class TrainingStep {
   // Parameter by parameter as in list(), f32: the last step's, reduced, before clipping. A tied parameter's is in its
   // owner's too.
   Tensors gradients() const { return gradients_->reduced(); }
+  // Of this rank, replicas included: the last step's gradients, reduced, before clipping; and the fp32 masters.
+  std::vector<HeldTensor> held_gradients() const;
+  std::vector<HeldTensor> held_masters() const;
   const Layout& layout() const { return layout_; }
   Order order() const { return experiment_.numerics == config::exact ? Order::kExact : Order::kFast; }
 
@@ -112,6 +129,7 @@ class TrainingStep {
   Layout layout_;
   const MeshCommunicators& peers_;
   StepStreams streams_;
+  StepSeams seams_;
   Event event_;
   RunObserver* observer_ = nullptr;
   SpanRule spans_;

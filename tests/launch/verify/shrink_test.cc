@@ -1,0 +1,66 @@
+// A shrunk configuration must be one that a user could have written, and must still have what made the layout risky.
+#include "launch/verify/shrink.h"
+
+#include <gtest/gtest.h>
+
+#include "launch/config/load.h"
+
+namespace trireme {
+namespace {
+
+config::Run recipe(const std::string& name) {
+  config::Run run = load_run(std::string(TRIREME_SOURCE_DIR) + "/launch/recipes/" + name + ".yaml", {}, {}).run;
+  if (!run.mesh().has_dp()) run.mutable_mesh()->set_dp(1);
+  return run;
+}
+
+// What YAML of it would be refused for, if anything.
+void expect_sound(const config::Run& run) {
+  EXPECT_NO_THROW(load_run_text(print_run(run), "shrunk.yaml", {}, {})) << print_run(run);
+}
+
+TEST(Shrink, EveryRecipeBecomesASoundConfigurationOfAFewRanks) {
+  for (const char* name : {"quickstart", "gpt2-124m", "llama-1b", "llama-8b", "llama-70b"}) {
+    const config::Run before = recipe(name);
+    const config::Run after = shrink(before).run;
+    SCOPED_TRACE(name);
+    expect_sound(after);
+    EXPECT_LE(after.mesh().dp() * after.mesh().pp() * after.mesh().tp(), 12);
+    EXPECT_LE(after.model().hidden_size(), 64);
+    EXPECT_EQ(after.mesh().dp() > 1, before.mesh().dp() > 1);
+    EXPECT_EQ(after.mesh().pp() > 2, before.mesh().pp() > 2);
+    EXPECT_EQ(after.mesh().tp() > 1, before.mesh().tp() > 1);
+    EXPECT_EQ(after.zero().stage(), before.zero().stage());
+    EXPECT_EQ(after.model().tied_embeddings(), before.model().tied_embeddings());
+    EXPECT_EQ(after.model().kv_heads() < after.mesh().tp(), before.model().kv_heads() < before.mesh().tp());
+  }
+}
+
+TEST(Shrink, SaysWhatItChangedAndNothingElse) {
+  const config::Run before = recipe("llama-70b");
+  const Shrunk shrunk = shrink(before);
+  EXPECT_FALSE(shrunk.changes.empty());
+  for (const Shrunk::Change& change : shrunk.changes) EXPECT_NE(change.from, change.to) << change.field;
+  EXPECT_TRUE(shrink(shrunk.run).changes.empty()) << "shrinking twice changes " << shrink(shrunk.run).changes[0].field;
+}
+
+TEST(Shrink, KeepsFewerMicroBatchesThanStages) {
+  config::Run run = recipe("llama-70b");
+  run.mutable_pipeline()->set_schedule(config::Pipeline::one_f_one_b);
+  run.mutable_pipeline()->set_chunks(1);
+  run.mutable_train()->set_global_batch(run.mesh().dp() * 2);
+  const config::Run after = shrink(run).run;
+  EXPECT_LT(after.train().global_batch() / after.mesh().dp() / after.train().micro_batch(), after.mesh().pp());
+}
+
+TEST(Shrink, KeepsWhatDoesNotDivideUneven) {
+  config::Run run = recipe("llama-70b");
+  run.mutable_model()->set_vocab_size(128257);
+  run.mutable_model()->set_ffn_size(28673);
+  const config::Run after = shrink(run).run;
+  EXPECT_NE(after.model().vocab_size() % after.mesh().tp(), 0);
+  EXPECT_NE(after.model().ffn_size() % after.mesh().tp(), 0);
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,64 @@
+#include "trainer/verify/contributions.h"
+
+#include <cmath>
+
+#include "parallel/comm/local.h"
+#include "trainer/step/memory_plan.h"
+#include "trainer/verify/trial_rank.h"
+
+namespace trireme {
+namespace {
+
+// Adds |gradient| of the one token that counts in `batch`. With a learning rate of 0 the weights stay as they are.
+void add_contribution(TrialRank& rank, TrainingStep& training, std::int64_t number, const Batch& batch,
+                      WholeTensors& sums) {
+  training.run(number, {&batch, 1}, 0);
+  training.report();
+  for (const HeldTensor& held : training.held_gradients()) {
+    const std::vector<float> gradient = rank.read(held.tensor);
+    std::vector<float>& sum = sums[held.spec->name];
+    sum.resize(static_cast<std::size_t>(held.spec->shape.elements()));
+    for_each_run(held.spec->shape, held.box, [&](BoxRun run) {
+      for (std::int64_t i = 0; i < run.count; ++i)
+        sum[static_cast<std::size_t>(run.global + i)] += std::abs(gradient[static_cast<std::size_t>(run.local + i)]);
+    });
+  }
+}
+
+}  // namespace
+
+std::vector<WholeTensors> token_contributions(const Experiment& experiment, int steps) {
+  Experiment alone = experiment;
+  alone.numerics = config::fast;
+  alone.train.set_global_batch(1);
+  const BatchPlan one_sample;
+  LocalGroup group(1);
+  TrialRank rank(group, 0, {}, plan_step(alone, {}, one_sample, 0).arena_bytes, {});
+  TrainingStep training(rank.context(), alone, {}, rank.peers(), rank.streams(), nullptr);
+  training.initialize();
+
+  std::vector<WholeTensors> contributions;
+  std::int64_t number = 0;
+  for (int step = 0; step < steps; ++step) {
+    WholeTensors sums;
+    std::int64_t counted = 0;
+    const std::int64_t first = std::int64_t{step} * experiment.train.global_batch();
+    for (std::int64_t sample = first; sample < first + experiment.train.global_batch(); ++sample) {
+      Batch batch = trial_batch(experiment.model, {sample, sample + 1});
+      const std::vector<float> mask = batch.loss_mask;
+      for (std::size_t token = 0; token < mask.size(); ++token) {
+        if (mask[token] == 0) continue;
+        batch.loss_mask.assign(mask.size(), 0);
+        batch.loss_mask[token] = 1;
+        add_contribution(rank, training, ++number, batch, sums);
+        ++counted;
+      }
+    }
+    for (auto& [name, values] : sums)
+      for (float& value : values) value /= static_cast<float>(counted);
+    contributions.push_back(std::move(sums));
+  }
+  return contributions;
+}
+
+}  // namespace trireme
