@@ -66,7 +66,7 @@ class Network {
   }
 
   ArenaTensor sample_losses(const Batch& batch) {
-    return trireme::sample_losses(context_, *parameters_, Order::kFast, batch,
+    return trireme::sample_losses(context_, *parameters_, Order::kFast, {}, batch,
                                   [&](const Pass& pass) { stage_->evaluate(pass, {}); });
   }
 

@@ -1,5 +1,6 @@
-// Causal self-attention with as many or fewer heads of K and V, with rotary positions or without. Q and KV are separate
-// parameters, because under tensor parallelism their replicas differ.
+// Causal self-attention with as many or fewer heads of K and V, with rotary positions or without. Tensor parallelism
+// cuts heads, and attention itself needs no other rank. Q and KV are separate parameters, because their replicas
+// differ: of fewer heads of K and V than ranks, neighbouring ranks hold the same.
 #pragma once
 
 #include <optional>
@@ -29,27 +30,29 @@ class SelfAttention {
     float out_init_std = 0;
   };
 
-  // Until backward_input: q, kv, o, lse. From then until backward_weight: o, dq, dkv. x and dy are the caller's, as for
-  // Linear.
+  // Until backward_input: q, kv, o, lse. From then until backward_weight: o, dq, dkv, dy. x is the caller's; its rows
+  // are gathered again, those of dy kept, as in the feed-forward half. H and Hk are this rank's heads.
   struct Saved {
+    Tensor x;         // [share, C]
     ArenaTensor q;    // [R, H, D]
     ArenaTensor kv;   // [R, 2, Hk, D]
     ArenaTensor o;    // [R, H, D]
     ArenaTensor lse;  // [R, H] f32
     ArenaTensor dq, dkv;
-    Linear::Saved q_linear, kv_linear, out_linear;
+    GatheredRows dy;  // [R, C]
   };
 
   SelfAttention(ParamList& list, const std::string& name, const Options& options);
 
-  ArenaTensor forward(const Pass& pass, Tensor x, Saved& saved, Tensor residual) const;  // [R, C] -> [R, C]
+  // [share, C] -> [share, C]
+  ArenaTensor forward(const Pass& pass, Tensor x, Saved& saved, Tensor residual) const;
   // Between forward and backward_input: gives back what the core (softmax(Q K^T) V) made, and makes it again.
   void forget_core(Saved& saved) const;
   void recompute_core(const Pass& pass, Saved& saved) const;
   ArenaTensor backward_input(const Pass& pass, Tensor dy, Saved& saved) const;
   void backward_weight(const Pass& pass, Saved& saved) const;
 
-  // Generation: the micro-batch's rows continue those in the cache; batch.keys count rows of the cache.
+  // Generation, on one rank: the micro-batch's rows continue those in the cache; batch.keys count rows of the cache.
   ArenaTensor extend(const Pass& pass, Tensor x, KvCache& cache, Tensor residual) const;
   Shape kv_row() const { return {2, options_.kv_heads, options_.head_dim}; }
 
@@ -61,7 +64,9 @@ class SelfAttention {
   std::string name_;
   Options options_;
   float scale_;
+  ParamIndex first_;  // q's weight, whose box says which heads are this rank's
   Linear q_, kv_, out_;
+  RowCalls calls_;
 };
 
 }  // namespace trireme

@@ -20,8 +20,8 @@ class Block {
   // attention's core made (selective), or x alone (full): backward_input makes the rest again, the same bits. From then
   // until backward_weight: the inputs of linears and norms and the gradients of their outputs, no more.
   struct Saved {
-    ArenaTensor x, a, h, m;          // [R, C]: input; norm of it; after attention; norm of that
-    ArenaTensor dy, dm, dh, da;      // [R, C]
+    ArenaTensor x, a, h, m;          // [share, C]: input; norm of it; after attention; norm of that
+    ArenaTensor dy, dm, dh, da;      // [share, C]
     ArenaTensor d_mlp, d_attention;  // dy and dh after dropout, where there is any
     typename Norm::Saved attention_norm, mlp_norm;
     SelfAttention::Saved attention;
@@ -102,7 +102,7 @@ class Block {
     const Dropout drop = dropout(pass, branch);
     if (drop.probability == 0) return run(trunk);
     ArenaTensor y = run(Tensor{});
-    pass.ops().dropout(pass.stream(), y, y, trunk, drop, pass.batch->ids);
+    pass.ops().dropout(pass.stream(), y, y, trunk, drop, pass.batch->held_ids());
     return y;
   }
 
@@ -111,7 +111,7 @@ class Block {
     const Dropout drop = dropout(pass, branch);
     if (drop.probability == 0) return dy;
     dropped = pass.activation(dy.shape);
-    pass.ops().dropout(pass.stream(), dropped, dy, {}, drop, pass.batch->ids);
+    pass.ops().dropout(pass.stream(), dropped, dy, {}, drop, pass.batch->held_ids());
     return dropped;
   }
 

@@ -6,10 +6,15 @@
 // and its gradients at once, so the logits are computed once; the weight's gradient is added there too, since the
 // logits' gradient is gone afterwards, and backward_weight has only the norm left to do. It may therefore be run once
 // for each forward.
+//
+// Tensor parallelism cuts the vocabulary: a rank has its columns of all rows' logits. Statistics of the columns are
+// gathered and merged, chunk by chunk; every rank then knows the whole loss of every row and the gradient of its own
+// logits.
 #pragma once
 
 #include <string>
 
+#include "trainer/model/linear.h"
 #include "trainer/model/norm.h"
 
 namespace trireme {
@@ -25,8 +30,8 @@ class Head {
  public:
   // Until backward_input: x, m. From then until backward_weight: x, dm.
   struct Saved {
-    ArenaTensor x;  // [R, C]
-    ArenaTensor m;  // [R, C]: normed
+    ArenaTensor x;  // [share, C]
+    ArenaTensor m;  // [share, C]: normed
     ArenaTensor dm;
     typename Norm::Saved norm;
   };
@@ -41,18 +46,20 @@ class Head {
 
   // Evaluation: adds the weighted cross-entropy (no smoothing, no z-loss) of each span to pass.loss.
   void evaluate(const Pass& pass, ArenaTensor x) const;
-  // [R, V] f32 of the rows of x; for generation.
+  // [R, V] f32 of the rows of x; for generation, on one rank.
   ArenaTensor logits(const Pass& pass, Tensor x) const;
 
  private:
   template <class Use>
   void for_each_chunk(const Pass& pass, Tensor m, Use use) const;
-  CrossEntropy cross_entropy() const;
+  CrossEntropy cross_entropy(const Pass& pass) const;
 
   Norm norm_;
   ParamIndex weight_;
   std::int64_t vocabulary_;
   LossOptions options_;
+  RowCalls calls_;
+  std::string statistics_;  // what their call is for
 };
 
 extern template class Head<LayerNorm>;

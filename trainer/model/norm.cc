@@ -33,7 +33,7 @@ ArenaTensor LayerNorm::backward_input(const Pass& pass, Tensor dy, Tensor dresid
 }
 
 void LayerNorm::backward_weight(const Pass& pass, Saved& saved) const {
-  for (const RowSpan& span : pass.batch->spans)
+  for (const RowSpan& span : pass.batch->held_spans())
     pass.ops().layernorm_backward_weight(pass.stream(), pass.gradient(weight_, span), pass.gradient(bias_, span),
                                          saved.dy.rows(span.begin, span.end), saved.x.rows(span.begin, span.end),
                                          saved.mean->rows(span.begin, span.end),
@@ -62,7 +62,7 @@ ArenaTensor RmsNorm::backward_input(const Pass& pass, Tensor dy, Tensor dresidua
 }
 
 void RmsNorm::backward_weight(const Pass& pass, Saved& saved) const {
-  for (const RowSpan& span : pass.batch->spans)
+  for (const RowSpan& span : pass.batch->held_spans())
     pass.ops().rmsnorm_backward_weight(pass.stream(), pass.gradient(weight_, span), saved.dy.rows(span.begin, span.end),
                                        saved.x.rows(span.begin, span.end), saved.rstd->rows(span.begin, span.end));
   saved = {};

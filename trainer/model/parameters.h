@@ -43,6 +43,7 @@ class Parameters {
   const BucketPlan& plan() const { return plan_; }
   std::size_t count() const { return specs_.size(); }
   const ParamSpec& spec(ParamIndex index) const { return specs_[index]; }
+  const Box& box(ParamIndex index) const { return plan_.parameters[index].box; }  // that this rank holds
   // The parameter whose values `index` uses: itself, or the one that it is tied to.
   ParamIndex owner(ParamIndex index) const { return owner_[index]; }
   bool owned(ParamIndex index) const { return owner_[index] == index; }

@@ -41,7 +41,7 @@ class TransformerStage : public Stage {
                     model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
   }
 
-  Shape boundary_shape(const Pass& pass) const override { return {pass.batch->rows, hidden_size_}; }
+  Shape boundary_shape(const Pass& pass) const override { return {pass.tensor.share(pass.batch->rows), hidden_size_}; }
 
   ArenaTensor forward(const Pass& pass, int micro_batch, ArenaTensor x) override {
     Saved& saved = saved_[micro_batch];

@@ -11,6 +11,14 @@ struct RowPlaces {
   std::vector<std::int32_t> offset;  // [R]
 };
 
+// Elements of the rows held, and `padding` up to a share.
+template <class T>
+std::vector<T> share_of(const std::vector<T>& all, RowRange held, std::int64_t share, T padding) {
+  std::vector<T> part(all.begin() + held.begin, all.begin() + held.end);
+  part.resize(static_cast<std::size_t>(share), padding);
+  return part;
+}
+
 RowPlaces places_of(const Batch& batch) {
   RowPlaces places;
   const std::int64_t rows = batch.samples * batch.sequence_length;
@@ -45,7 +53,8 @@ Batch shape_only_batch(std::int64_t samples, std::int64_t sequence_length) {
   return batch;
 }
 
-DeviceBatches::DeviceBatches(Context& context, std::span<const Batch> batches, const SpanRule& rule) {
+DeviceBatches::DeviceBatches(Context& context, std::span<const Batch> batches, const SpanRule& rule,
+                             const TensorGroup& group) {
   std::int64_t samples_before = 0;
   for (const Batch& batch : batches) {
     const std::int64_t rows = batch.samples * batch.sequence_length;
@@ -70,6 +79,19 @@ DeviceBatches::DeviceBatches(Context& context, std::span<const Batch> batches, c
       for (std::int64_t s = 0; s < batch.samples; ++s)
         device.spans.push_back({s * batch.sequence_length, (s + 1) * batch.sequence_length,
                                 static_cast<int>((samples_before + s) / rule.samples_per_group)});
+    }
+    if (!group.alone()) {
+      const std::int64_t share = group.share(rows);
+      const RowRange held = group.held(rows);
+      device.held.emplace();
+      device.held->positions = upload({share}, DType::kI32, share_of(batch.positions, held, share, -1).data());
+      device.held->ids.sample =
+          upload({share}, DType::kI64, share_of(places.sample, held, share, std::int64_t{0}).data());
+      device.held->ids.offset = upload({share}, DType::kI32, share_of(places.offset, held, share, 0).data());
+      for (const RowSpan& span : device.spans) {
+        const RowRange here = intersect({span.begin, span.end}, held);
+        if (here.size() > 0) device.held->spans.push_back({here.begin - held.begin, here.end - held.begin, span.group});
+      }
     }
     samples_before += batch.samples;
     batches_.push_back(std::move(device));

@@ -7,6 +7,7 @@
 
 #include "cuda/core/context.h"
 #include "dataloader/batch/batch.h"
+#include "parallel/tensor/tensor_group.h"
 #include "trainer/model/pass.h"
 
 namespace trireme {
@@ -26,8 +27,9 @@ Batch shape_only_batch(std::int64_t samples, std::int64_t sequence_length);
 // Owns the tensors, in context.arena, category "tokens".
 class DeviceBatches {
  public:
-  // Uploads on the compute stream; the batches may go when this returns.
-  DeviceBatches(Context& context, std::span<const Batch> batches, const SpanRule& rule);
+  // Uploads on the compute stream; the batches may go when this returns. Of `group`'s ranks each holds a share of
+  // every batch's rows.
+  DeviceBatches(Context& context, std::span<const Batch> batches, const SpanRule& rule, const TensorGroup& group = {});
 
   std::size_t size() const { return batches_.size(); }
   const DeviceBatch& operator[](std::size_t index) const { return batches_[index]; }

@@ -17,6 +17,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
       experiment_(experiment),
       layout_(layout),
       peers_(peers),
+      tensor_(peers.tp()),
       streams_(streams),
       seams_(seams == nullptr ? StepSeams() : *seams),
       event_(context.device->create_event()) {
@@ -73,7 +74,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
 
 void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate,
                        const Schedule& schedule) {
-  const DeviceBatches batches(context_, micro_batches, spans_);
+  const DeviceBatches batches(context_, micro_batches, spans_, tensor_);
   enter(RunPhase::kBackward, step);
   count_tokens(micro_batches, step);
   gradients_->begin_step(step);
@@ -81,6 +82,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   const auto pass_of = [&](int micro_batch) {
     Pass pass = this->pass();
     pass.batch = &batches[static_cast<std::size_t>(micro_batch)];
+    pass.step = step;
     pass.last_micro_batch = static_cast<std::size_t>(micro_batch) + 1 == batches.size();
     return pass;
   };
@@ -104,7 +106,8 @@ Pass TrainingStep::pass() const {
           .last_micro_batch = false,
           .seed = experiment_.seed,
           .loss = loss_,
-          .gradient_scale = scale_};
+          .gradient_scale = scale_,
+          .tensor = tensor_};
 }
 
 // The loss is a mean over the tokens that count in the whole global batch, which all ranks must know before the first
@@ -190,7 +193,7 @@ std::vector<HeldTensor> TrainingStep::held_masters() const {
 }
 
 ArenaTensor TrainingStep::sample_losses(const Batch& batch) {
-  ArenaTensor losses = trireme::sample_losses(context_, *parameters_, order(), batch,
+  ArenaTensor losses = trireme::sample_losses(context_, *parameters_, order(), tensor_, batch,
                                               [&](const Pass& pass) { pipeline_->evaluate(pass); });
   pipeline_->share_from_last(context_.compute, losses, {-1, "losses of samples"});
   return losses;

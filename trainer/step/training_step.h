@@ -128,6 +128,7 @@ class TrainingStep {
   Experiment experiment_;
   Layout layout_;
   const MeshCommunicators& peers_;
+  TensorGroup tensor_;
   StepStreams streams_;
   StepSeams seams_;
   Event event_;

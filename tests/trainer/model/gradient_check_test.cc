@@ -33,13 +33,13 @@ ArenaTensor copy_of(const Pass& pass, Tensor x) {
 // What each case declares, and its three passes in turn.
 struct LinearCase {
   Linear layer;
-  explicit LinearCase(ParamList& list) : layer(list, "linear", {3, 5}, {2, 7}, Linear::Bias::kZeros, 0.3f) {}
+  explicit LinearCase(ParamList& list)
+      : layer(list, "linear", {3, 5}, {2, 7}, Linear::Bias::kZeros, 0.3f, {0, Axis::kTp}) {}
   Shape input() const { return {2, 7}; }
   Ends run(const Pass& pass, Tensor x, Tensor dy) {
-    Linear::Saved saved;
-    Ends ends{layer.forward(pass, x, saved), pass.activation(x.shape)};
-    layer.backward_input(pass, ends.dx, dy, saved);
-    layer.backward_weight(pass, saved);
+    Ends ends{layer.forward(pass, x), pass.activation(x.shape)};
+    layer.backward_input(pass, ends.dx, dy);
+    layer.backward_weight(pass, dy, x);
     return ends;
   }
 };

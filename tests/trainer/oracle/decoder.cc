@@ -232,9 +232,12 @@ class Run {
     if (losses.empty()) return out;
     const Var mean = sum(losses) * (1 / static_cast<double>(losses.size()));
     out.loss = mean.value();
-    const std::vector<double> gradients = tape_.gradients(mean);
+    const Tape::Derivatives gradients = tape_.differentiate(mean);
     for (const auto& [name, vars] : weights_)
-      for (Var var : vars) out.gradients[name].push_back(gradients[var.at]);
+      for (Var var : vars) {
+        out.gradients[name].push_back(gradients.sums[var.at]);
+        out.terms[name].push_back(gradients.terms[var.at]);
+      }
     return out;
   }
 

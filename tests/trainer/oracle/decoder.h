@@ -45,6 +45,7 @@ struct Outcome {
   std::vector<double> sample_losses;  // plain cross-entropy, summed over a sample's tokens, in order of first rows
   std::vector<std::vector<double>> logits;  // [R][V]
   Tensors gradients;                        // of the loss, for every entry of the parameters
+  Tensors terms;                            // of each, the sum over rows of |what the row gives to it|
 };
 
 enum class Mode { kTraining, kEvaluation };  // dropout, smoothing, z-loss; or none of them

@@ -45,18 +45,24 @@ class Tape {
   // x as it is, where only its gradient passes through such a tensor.
   Var store_gradient(Var x) { return push({x.value(), x.at, x.at, 1, 0, Kind::kStore}); }
 
-  // d of / d each node.
-  std::vector<double> gradients(Var of) {
-    std::vector<double> sums(nodes_.size());
+  // d of / d each node, and the sum of the magnitudes of what its uses add to it: a weight is used once for each row.
+  struct Derivatives {
+    std::vector<double> sums, terms;
+  };
+  Derivatives differentiate(Var of) {
+    Derivatives all{std::vector<double>(nodes_.size()), std::vector<double>(nodes_.size())};
+    std::vector<double>& sums = all.sums;
     sums[of.at] = 1;
     for (std::size_t i = nodes_.size(); i-- > 0;) {
       const Node& node = nodes_[i];
       if (node.kind == Kind::kInput || sums[i] == 0) continue;
       const double arriving = node.kind == Kind::kStore ? noisy(sums[i], rounding_.storage) : sums[i];
       add(sums[node.a], arriving * node.da);
+      all.terms[node.a] += std::abs(arriving * node.da);
       if (node.db != 0) add(sums[node.b], arriving * node.db);
+      all.terms[node.b] += std::abs(arriving * node.db);
     }
-    return sums;
+    return all;
   }
 
   double value(std::uint32_t at) const { return nodes_[at].value; }
