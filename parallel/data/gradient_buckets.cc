@@ -13,8 +13,15 @@ std::int64_t now_ns() {
 }  // namespace
 
 struct GradientBuckets::State {
+  // Neighbours whose gradients are added over ranks of tensor parallelism, gaps between them included.
+  struct ReplicaSum {
+    std::string label;
+    Communicator* group;
+    BucketPlan::Range range;
+  };
   struct Bucket {
-    std::string label;          // what its call is for
+    std::string label;  // what its call is for
+    std::vector<ReplicaSum> replica_sums;
     std::size_t to_come = 0;    // parameters that are not ready yet
     Event complete;             // on the compute stream: checked, and summed over groups
     Event reduced;              // on the communication stream
@@ -72,6 +79,13 @@ GradientBuckets::GradientBuckets(Context& context, const BucketPlan& plan, Commu
     State::Bucket bucket;
     bucket.label = "gradients " + std::to_string(i) + ": " + plan.parameters[planned.first].name;
     if (planned.last - planned.first > 1) bucket.label += " to " + plan.parameters[planned.last - 1].name;
+    if (options.replicas != nullptr)
+      for (const ReplicaSums::Run& run : options.replicas->runs(planned.first, planned.last)) {
+        const BucketPlan::Parameter& last = plan.parameters[run.last - 1];
+        bucket.replica_sums.push_back({"replicas of " + plan.parameters[run.first].name,
+                                       run.group,
+                                       {plan.parameters[run.first].begin, last.begin + last.box.elements()}});
+      }
     bucket.complete = context.device->create_event();
     bucket.reduced = context.device->create_event();
     state.buckets.push_back(std::move(bucket));
@@ -135,6 +149,8 @@ void GradientBuckets::State::reduce(std::size_t index) {
   device.record(context.compute, bucket.complete);
   device.wait(communication, bucket.complete);
   device.run(communication, [&bucket] { bucket.began_ns = now_ns(); });
+  for (const ReplicaSum& sum : bucket.replica_sums)
+    sum.group->all_reduce(communication, elements(0, sum.range), Reduction::kSum, {step, sum.label});
   dp.all_reduce(communication, by_group[0], Reduction::kSum, {step, bucket.label});
   device.run(communication,
              [&bucket, on = track, of = step] { on.add("reduce " + bucket.label, of, bucket.began_ns, now_ns()); });

@@ -22,6 +22,7 @@
 #include "monitoring/trace.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/data/bucket_plan.h"
+#include "parallel/tensor/replica_sums.h"
 
 namespace trireme {
 
@@ -29,6 +30,9 @@ class GradientBuckets {
  public:
   struct Options {
     int groups = 1;  // accumulators of this rank; a power of two
+    // Whose gradients are added over ranks of tensor parallelism, before those of data parallelism; outlives this.
+    // Null: nobody's.
+    const ReplicaSums* replicas = nullptr;
   };
 
   // The tensors lie in context.arena, category "gradients". `dp` is of plan.ranks ranks, perhaps one.

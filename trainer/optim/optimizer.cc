@@ -14,7 +14,7 @@ Optimizer::Optimizer(Context& context, const Parameters& parameters, const confi
   masters_view_.resize(count);
   for (ParamIndex index = 0; index < count; ++index) {
     if (!parameters.owned(index)) continue;
-    const Shape& shape = parameters.spec(index).shape;
+    const Shape& shape = parameters.box(index).size;
     if (parameters.dtype() == DType::kF32) {
       masters_view_[index] = parameters.value(index);
     } else {
@@ -35,9 +35,7 @@ Optimizer::Optimizer(Context& context, const Parameters& parameters, const confi
 void Optimizer::initialize(std::uint64_t seed) {
   for (ParamIndex index = 0; index < parameters_.count(); ++index) {
     if (!parameters_.owned(index)) continue;
-    Shape origin;
-    for (int dim = 0; dim < parameters_.spec(index).shape.dims(); ++dim) origin.append(0);
-    trireme::initialize(context_, masters_view_[index], parameters_.spec(index), origin, seed);
+    trireme::initialize(context_, masters_view_[index], parameters_.spec(index), parameters_.box(index).begin, seed);
     context_.ops->fill(context_.compute, first_[index], 0);
     context_.ops->fill(context_.compute, second_[index], 0);
   }

@@ -49,6 +49,8 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
   }
   parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()), peers.places());
   optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
+  replicas_ = std::make_unique<ReplicaSums>(list_.specs(), peers.places(), peers.tp_gradients());
+  buckets.replicas = replicas_.get();
   gradients_ = std::make_unique<GradientBuckets>(context, parameters_->plan(), peers.dp(), streams.communication, trace,
                                                  buckets);
   loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");

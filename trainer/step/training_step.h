@@ -140,6 +140,7 @@ class TrainingStep {
   Schedule schedule_;  // this rank's, for schedule_micro_batches_
   int schedule_micro_batches_ = 0;
   std::unique_ptr<Parameters> parameters_;
+  std::unique_ptr<ReplicaSums> replicas_;
   std::unique_ptr<GradientBuckets> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   ArenaTensor loss_;        // [groups] f32
