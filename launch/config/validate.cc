@@ -179,14 +179,20 @@ class Validator {
 
   void check_tensor_cuts(std::int64_t tp) {
     if (tp == 1) return;
-    auto needs = [&](const char* path, std::int64_t value, const std::string& name) {
-      if (!problems_.concerns(path) && value % tp != 0) {
-        report({"mesh.tp", path},
-               "tp = " + number(tp) + " does not divide " + name + " " + number(value) + nearest_divisors(tp, value));
+    if (sound({"model.heads"}) && model_.heads() % tp != 0) {
+      report({"mesh.tp", "model.heads"}, "tp = " + number(tp) + " does not divide heads " + number(model_.heads()) +
+                                             nearest_divisors(tp, model_.heads()));
+    }
+    // These may be cut unevenly, but every rank needs a part.
+    auto suffices = [&](const char* path, std::int64_t value, const std::string& name) {
+      if (!problems_.concerns(path) && value < tp) {
+        report({"mesh.tp", path}, "tp = " + number(tp) + " is more than " + name + " " + number(value) +
+                                      ", and every rank needs a part of it; the largest that works is " +
+                                      number(value));
       }
     };
-    needs("model.heads", model_.heads(), "heads");
-    needs("model.ffn_size", model_.ffn_size(), "ffn_size");
+    suffices("model.ffn_size", model_.ffn_size(), "ffn_size");
+    if (model_.has_vocab_size()) suffices("model.vocab_size", model_.vocab_size(), "vocab_size");
     if (sound({"model.kv_heads"}) && model_.kv_heads() % tp != 0 && tp % model_.kv_heads() != 0) {
       report({"mesh.tp", "model.kv_heads"}, "tp = " + number(tp) + " neither divides kv_heads " +
                                                 number(model_.kv_heads()) + " nor is a multiple of it");

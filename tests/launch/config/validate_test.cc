@@ -107,6 +107,11 @@ TEST(Validate, LayoutsMustCutTheModelEvenly) {
               HasSubstr("pp = 5 does not divide 12 layers; the nearest that do are 4 and 6"));
   EXPECT_THAT(problems_of(kSound + "mesh: {tp: 8}\n"),
               HasSubstr("tp = 8 does not divide heads 12; the nearest that do are 6 and 12"));
+  EXPECT_EQ(problems_of(kSound + "mesh: {tp: 6}\nmodel: {ffn_size: 3071, vocab_size: 50257}\n"), "");
+  EXPECT_THAT(problems_of(kSound + "mesh: {tp: 6}\nmodel: {ffn_size: 5, vocab_size: 4}\n"),
+              AllOf(HasSubstr("tp = 6 is more than ffn_size 5, and every rank needs a part of it; the largest that "
+                              "works is 5"),
+                    HasSubstr("tp = 6 is more than vocab_size 4")));
   EXPECT_THAT(problems_of(kSound + "mesh: {cp: 3}\n"), HasSubstr("2 x cp = 6 must divide sequence_length 1024"));
   EXPECT_THAT(problems_of(kSound + "mesh: {ep: 2}\n"), HasSubstr("needs experts"));
   EXPECT_THAT(problems_of(kSound + "pipeline: {chunks: 2}\n"), HasSubstr("need schedule: interleaved-1f1b"));
