@@ -64,25 +64,22 @@ void find_nonfinite(Stream stream, Tensor flags, Tensors x) {
       found[static_cast<std::size_t>(chunk)] =
           HWY_DYNAMIC_DISPATCH(any_nonfinite)(as<float>(list[i]) + begin, end - begin);
     });
-    std::fill_n(as<std::int32_t>(flags), list.size(), 0);
     list.for_each_chunk(1, kChunk, [&](std::int64_t chunk, std::size_t i, std::int64_t, std::int64_t) {
       if (found[static_cast<std::size_t>(chunk)]) as<std::int32_t>(flags)[i] = 1;
     });
   });
 }
 
-void decide_step(Stream stream, StepControl control, Tensor sums, Tensor flags, float limit) {
+void decide_step(Stream stream, StepControl control, Tensor sums, float limit) {
   const char* op = "decide_step";
   check_operand(op, "norm", control.norm, DType::kF32, {1});
   check_operand(op, "clip", control.clip, DType::kF32, {1});
   check_operand(op, "skip", control.skip, DType::kI32, {1});
   check_operand(op, "applied", control.applied, DType::kI64, {1});
   check_operand(op, "sums", sums, DType::kF32, {sums.elements()});
-  check_operand(op, "flags", flags, DType::kI32, {flags.elements()});
   enqueue(stream, [=](int) {
     const float norm = std::sqrt(tree_sum(as<float>(sums), static_cast<std::size_t>(sums.elements())));
-    bool skip = !std::isfinite(norm);
-    for (std::int64_t i = 0; i < flags.elements(); ++i) skip |= as<std::int32_t>(flags)[i] != 0;
+    const bool skip = !std::isfinite(norm);
     *as<float>(control.norm) = norm;
     *as<float>(control.clip) = norm > limit && limit > 0 ? limit / norm : 1;
     *as<std::int32_t>(control.skip) = skip;

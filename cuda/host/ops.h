@@ -43,7 +43,7 @@ void reciprocal(Stream, Tensor scale, Tensor count, float numerator);
 void init_normal(Stream, Tensor x, Shape global, Shape begin, std::uint64_t key, float std);
 void square_sums(Stream, Tensor sums, Tensors x);
 void find_nonfinite(Stream, Tensor flags, Tensors x);
-void decide_step(Stream, StepControl, Tensor sums, Tensor flags, float limit);
+void decide_step(Stream, StepControl, Tensor sums, float limit);
 void adamw(Stream, Tensors parameters, Tensors masters, Tensors m, Tensors v, Tensors gradients, StepControl, AdamW);
 
 }  // namespace trireme::host

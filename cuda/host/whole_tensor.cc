@@ -154,10 +154,10 @@ void add_sum(Stream stream, Tensor total, Tensor x) {
 
 void reciprocal(Stream stream, Tensor scale, Tensor count, float numerator) {
   check_operand("reciprocal", "scale", scale, DType::kF32, {1});
-  check_operand("reciprocal", "count", count, DType::kF32, {1});
+  check_operand("reciprocal", "count", count, DType::kI64, {1});
   enqueue(stream, [=](int) {
-    const float divisor = *as<float>(count);
-    *as<float>(scale) = divisor == 0 ? 0 : numerator / divisor;
+    const auto divisor = static_cast<double>(*as<std::int64_t>(count));
+    *as<float>(scale) = divisor == 0 ? 0 : static_cast<float>(static_cast<double>(numerator) / divisor);
   });
 }
 

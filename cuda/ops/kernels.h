@@ -148,7 +148,7 @@ struct Kernels {
   void (*sum_tree)(Stream, Tensor to, Tensors parts);  // f32: (p0 + p1) + (p2 + p3) ...; `to` may alias parts[0]
   // total [1] f32 += sum of x (f32), in a tree over fixed blocks of 1024.
   void (*add_sum)(Stream, Tensor total, Tensor x);
-  // scale [1] f32 = numerator / count, count [1] f32; 0 when the count is 0.
+  // scale [1] f32 = numerator / count, count [1] i64; 0 when the count is 0.
   void (*reciprocal)(Stream, Tensor scale, Tensor count, float numerator);
 
   // --- initial weights. x is the box at `begin` of a tensor of shape `global`; element e (row-major in the global
@@ -158,11 +158,12 @@ struct Kernels {
   // --- gradients and the optimizer, f32, over lists of tensors.
   // sums [sum over tensors of ceil(n / 1024)] f32: of squares, by blocks of 1024 elements of each tensor. 4 n bytes.
   void (*square_sums)(Stream, Tensor sums, Tensors x);
-  // flags [number of tensors] i32: 1 where a tensor holds an infinity or a NaN, else 0.  4 n bytes.
+  // flags [number of tensors] i32: set to 1 where a tensor holds an infinity or a NaN, else left as they are. 4 n
+  // bytes.
   void (*find_nonfinite)(Stream, Tensor flags, Tensors x);
-  // norm = sqrt(sum of sums) (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; skip = any flag set (flags [n]
-  // i32) or norm not finite; applied += 1 - skip.
-  void (*decide_step)(Stream, StepControl, Tensor sums, Tensor flags, float limit);
+  // norm = sqrt(sum of sums) (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; skip = norm not finite, as it is
+  // when any term is not; applied += 1 - skip.
+  void (*decide_step)(Stream, StepControl, Tensor sums, float limit);
   // Unless skip: g = clip grad; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = applied;
   // master -= lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon) + decay master); parameter = rounded master.
   // parameters[i] may alias masters[i] (fp32). I. Loshchilov, F. Hutter, "Decoupled weight decay", ICLR 2019.

@@ -23,7 +23,7 @@ inline SampleRange part_of(SampleRange range, std::int64_t part, std::int64_t pa
 
 struct BatchPlan {
   std::int64_t global_batch = 1;  // samples of a step
-  std::int64_t micro_batch = 1;   // samples at once; the last of a rank's step may be smaller
+  std::int64_t micro_batch = 1;   // samples at once; the last of a rank's step may be smaller, or of no samples
   std::int64_t dp = 1;            // data-parallel ranks, at most global_batch
   std::int64_t rank = 0;          // this one's coordinate, below dp
 
@@ -34,10 +34,13 @@ struct BatchPlan {
   SampleRange rank_range(std::int64_t step) const { return part_of(step_range(step), rank, dp); }
   SampleRange micro_range(std::int64_t step, std::int64_t m) const {
     const SampleRange mine = rank_range(step);
-    return {mine.begin + m * micro_batch, std::min(mine.end, mine.begin + (m + 1) * micro_batch)};
+    return {std::min(mine.end, mine.begin + m * micro_batch), std::min(mine.end, mine.begin + (m + 1) * micro_batch)};
   }
-  // This rank's in a step: the same in every step, and the same on all ranks where dp divides global_batch.
-  std::int64_t micro_batches() const { return (rank_range(0).size() + micro_batch - 1) / micro_batch; }
+  // In a step: the same in every step and on all ranks, which meet in each of them.
+  std::int64_t micro_batches() const {
+    const std::int64_t most = (global_batch + dp - 1) / dp;
+    return (most + micro_batch - 1) / micro_batch;
+  }
 };
 
 }  // namespace trireme

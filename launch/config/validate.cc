@@ -251,7 +251,6 @@ void check_trainable(const config::Run& run, const Sources& sources, Problems& p
   refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
   refuse(run.mesh().cp() > 1, "mesh.cp", "context parallelism" + later + "; set it to 1");
   refuse(run.mesh().tp() > 1, "mesh.tp", "tensor parallelism" + later + "; set it to 1");
-  refuse(run.zero().stage() > 0, "zero.stage", "sharding by ZeRO" + later + "; set it to 0");
   refuse(run.recompute() != config::none, "recompute", "recomputation" + later + "; set it to none");
   refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
   refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");

@@ -29,18 +29,26 @@ std::vector<BucketPlan::Run> BucketPlan::runs(std::size_t bucket, Range range) c
   return found;
 }
 
-BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& places, std::size_t bucket_bytes) {
+BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& places, int zero_stage,
+                        std::size_t bucket_bytes) {
   CHECK(bucket_bytes > 0, "buckets of no bytes");
+  CHECK(zero_stage >= 0 && zero_stage <= 3, "ZeRO stage ", zero_stage);
   const auto limit = static_cast<std::int64_t>(bucket_bytes / bytes_of(DType::kF32));
   BucketPlan plan;
   plan.ranks = places[Axis::kDp].parts;
+  plan.rank = places[Axis::kDp].index;
+  plan.zero_stage = zero_stage;
   std::vector<std::int64_t> padded;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const ParamSpec& spec = specs[i];
     if (i == 0 || specs[i - 1].unit != spec.unit)
       plan.units.push_back({.name = spec.unit.empty() ? spec.name : spec.unit, .first = i});
     plan.units.back().last = i + 1;
-    plan.parameters.push_back({.name = spec.name, .box = local_box(spec, places), .unit = plan.units.size() - 1});
+    plan.parameters.push_back(
+        {.name = spec.name, .box = local_box(spec, places), .owner = i, .unit = plan.units.size() - 1});
+    for (std::size_t other = 0; other < i; ++other)
+      if (specs[other].name == spec.tied_to) plan.parameters[i].owner = other;
+    plan.units.back().valued |= plan.parameters[i].owner == i;
     // Room for the largest of the boxes that tensor parallelism cuts, so that its ranks plan the same buckets.
     AxisPlaces first = places;
     first[Axis::kTp].index = 0;
@@ -63,8 +71,9 @@ BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& plac
     }
     // A rank whose boxes are all empty still takes part: no bucket is of no elements.
     size = rounded_up(std::max<std::int64_t>(size, 1), plan.ranks * BucketPlan::kBlock);
-    plan.buckets.push_back({first, last, unit, {plan.elements, plan.elements + size}});
+    plan.buckets.push_back({first, last, unit, {plan.elements, plan.elements + size}, plan.valued_elements});
     plan.elements += size;
+    if (plan.units[unit].valued) plan.valued_elements += size;
     if (last == plan.units[unit].last) plan.units[unit].first_bucket = bucket;
     plan.units[unit].last_bucket = bucket + 1;
     last = first;

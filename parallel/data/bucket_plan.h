@@ -31,7 +31,8 @@ struct BucketPlan {
   };
   struct Parameter {
     std::string name;
-    Box box;  // that this rank holds
+    Box box;                // that this rank holds
+    std::size_t owner = 0;  // whose values it uses: its own, or those of the parameter that it is tied to
     std::size_t unit = 0;
     std::size_t bucket = 0;
     std::int64_t begin = 0;  // of the whole
@@ -42,12 +43,14 @@ struct BucketPlan {
     std::size_t last = 0;
     std::size_t first_bucket = 0;  // buckets [first_bucket, last_bucket)
     std::size_t last_bucket = 0;
+    bool valued = false;  // some of its parameters have values of their own
   };
   struct Bucket {
     std::size_t first = 0;  // parameters [first, last)
     std::size_t last = 0;
     std::size_t unit = 0;
-    Range range;  // gaps included
+    Range range;                    // gaps included
+    std::int64_t values_begin = 0;  // among the buckets of valued units
   };
   // Elements [begin, end) of a parameter's box, in its row-major order, and where the first lies in the whole.
   struct Run {
@@ -59,20 +62,32 @@ struct BucketPlan {
   };
 
   std::int64_t ranks = 1;  // of data parallelism
+  std::int64_t rank = 0;   // this one
+  int zero_stage = 0;
   std::vector<Parameter> parameters;
   std::vector<Unit> units;  // in the order of the forward pass
   std::vector<Bucket> buckets;
-  std::int64_t elements = 0;  // of the whole, gaps included
+  std::int64_t elements = 0;         // of the whole, gaps included
+  std::int64_t valued_elements = 0;  // of the buckets of valued units
 
-  // The part of a bucket that rank `index` of data parallelism reduces and, under ZeRO, keeps.
+  // The part of a bucket that rank `index` of data parallelism counts in the norm.
   Range part(std::size_t bucket, std::int64_t index) const;
+  Range own(std::size_t bucket) const { return part(bucket, rank); }
+  // What this rank updates: under ZeRO its own part, else the whole bucket.
+  Range kept(std::size_t bucket) const { return zero_stage > 0 ? own(bucket) : buckets.at(bucket).range; }
+  // Where the kept elements of a bucket lie among those of all valued units.
+  std::int64_t kept_begin(std::size_t bucket) const { return buckets.at(bucket).values_begin / parts(); }
+  std::int64_t kept_elements() const { return valued_elements / parts(); }
   // The parameters' elements that lie in a range of one bucket, in the order of the parameters; begins are multiples of
   // kBlock.
   std::vector<Run> runs(std::size_t bucket, Range range) const;
+
+ private:
+  std::int64_t parts() const { return zero_stage > 0 ? ranks : 1; }
 };
 
 // `specs` in the order of the forward pass, for the rank at `places`.
-BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& places,
+BucketPlan plan_buckets(std::span<const ParamSpec> specs, const AxisPlaces& places, int zero_stage = 0,
                         std::size_t bucket_bytes = BucketPlan::kBucketBytes);
 
 }  // namespace trireme

@@ -21,19 +21,19 @@ class SmallRun {
   TrainingStep& step() { return step_; }
   RecordingCommunicator& peers() { return peers_; }
 
-  // Weights into masters and parameters; and back, as the model computes with them.
+  // Weights into masters and parameters; and back, as the model computes with them. Of the whole model, put together
+  // from what each rank keeps: collective. Gradients are those of owned parameters.
   void set_weights(const oracle::Tensors& weights);
   oracle::Tensors weights();
   oracle::Tensors masters();
-  oracle::Tensors gradients();  // of owned parameters
+  oracle::Tensors gradients();
 
   // One step on small_micro_batches(plan, number - 1).
   StepReport run(std::int64_t number, double learning_rate);
   StepReport run(std::int64_t number, double learning_rate, const Schedule& schedule);
 
  private:
-  template <class Read>
-  oracle::Tensors of_owned(Read read);
+  oracle::Tensors joined(const std::vector<HeldTensor>& held);
 
   Experiment experiment_;
   BatchPlan plan_;

@@ -37,10 +37,11 @@ namespace trireme {
 // Of data in one safetensors file. Files are split by it, so it is part of what "the same bytes" means.
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{2} << 30;
 
-// A parameter and the box of it that this rank holds; tensors have the box's shape. Only owned ones (no tied
-// parameters).
+// A box of a parameter that this rank holds; tensors have the box's shape. A rank may hold several of one parameter,
+// which do not overlap, and none of another; boxes of two ranks are the same or do not overlap. A tied parameter is
+// given as the one that it is tied to.
 struct CheckpointParam {
-  const ParamSpec* spec = nullptr;
+  const ParamSpec* spec = nullptr;  // one of CheckpointState::specs
   Box box;
   Tensor master;         // f32
   Tensor first_moment;   // f32
@@ -55,6 +56,7 @@ struct CheckpointState {
   std::string experiment;     // what may not change between attempts, as text; no layout in it
   std::string config_json;    // the files of these names
   std::string tokenizer_json;
+  std::vector<const ParamSpec*> specs;  // the whole model's, without tied ones: they decide what the files are
   std::vector<CheckpointParam> params;
   std::string veto{};  // the leader's: why this save must fail; empty: nothing stands against it
 };

@@ -72,6 +72,7 @@ void resave(Device& device, const Kernels& ops, Communicator& world, const confi
              .experiment = manifest.experiment(),
              .config_json = checkpoint.plain_file("config.json"),
              .tokenizer_json = checkpoint.plain_file("tokenizer.json"),
+             .specs = {},
              .params = {}};
   }
   ParamList list;
@@ -85,6 +86,7 @@ void resave(Device& device, const Kernels& ops, Communicator& world, const confi
   Context context{.device = &device, .ops = &ops, .arena = &arena, .compute = ground.stream};
   const HeldTensors held(arena, list);
   state.params = held.params();
+  for (const CheckpointParam& param : state.params) state.specs.push_back(param.spec);
   load_checkpoint(context, world, in, state);
 
   const fs::path folder = out.string() + ".resaving";

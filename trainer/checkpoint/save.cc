@@ -41,7 +41,7 @@ struct CheckpointSaver::Job {
   std::atomic<State> state{State::kIdle};
   // Of the save under way. While the thread runs, it alone touches the last three.
   Clock::time_point begin{};
-  CheckpointState what{};  // its params are gone: only what the manifest needs
+  CheckpointState what{};  // its params and specs are gone: only what the manifest needs
   std::vector<PlannedFile> files{};
   fs::path temporary{};
   std::vector<TensorBytes> tensors{};
@@ -116,10 +116,9 @@ void CheckpointSaver::save(const CheckpointState& state) {
   job.begin = Clock::now();
   job.what = state;
   job.what.params.clear();
+  job.what.specs.clear();
   job.written.clear();
-  std::vector<const ParamSpec*> specs;
-  for (const CheckpointParam& param : state.params) specs.push_back(param.spec);
-  job.files = plan_files(specs, state.dtype, job.max_file_bytes);
+  job.files = plan_files(state.specs, state.dtype, job.max_file_bytes);
   job.temporary = job.folder / fmt::format(".{}.attempt-{}", checkpoint_name(state.step), job.attempt);
 
   job.enter(RunPhase::kSnapshot);

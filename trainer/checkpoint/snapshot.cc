@@ -55,27 +55,42 @@ std::string text_of(const Box& box) {
   return text;
 }
 
-// boxes[rank][param]
-std::vector<std::vector<Box>> gather_boxes(Communicator& world, const CheckpointState& state) {
+// A box that a rank holds of a parameter.
+struct Holding {
+  int rank = 0;
+  Box box;
+  std::size_t param = 0;  // of that rank's list
+  bool speaks = true;     // the lowest rank of those with this box
+};
+
+// By parameter of the model, all ranks' in turn.
+std::vector<std::vector<Holding>> gather_holdings(Communicator& world, const CheckpointState& state) {
+  std::unordered_map<const ParamSpec*, std::size_t> number;
+  for (std::size_t p = 0; p < state.specs.size(); ++p) number[state.specs[p]] = p;
   std::string mine;
-  for (const CheckpointParam& param : state.params) mine += text_of(param.box);
-  std::vector<std::vector<Box>> boxes;
-  for (const std::string& message : world.gather_to_all(mine, {state.step, "checkpoint boxes"})) {
-    std::istringstream in(message);
-    boxes.emplace_back();
-    for (const CheckpointParam& param : state.params) {
-      Box box;
-      for (int dim = 0; dim < param.box.dims(); ++dim) {
+  for (const CheckpointParam& param : state.params) {
+    CHECK(number.contains(param.spec), param.spec->name, " is no parameter of the model");
+    mine += std::to_string(number.at(param.spec)) + " " + text_of(param.box);
+  }
+  std::vector<std::vector<Holding>> holdings(state.specs.size());
+  const std::vector<std::string> messages = world.gather_to_all(mine, {state.step, "checkpoint boxes"});
+  for (std::size_t rank = 0; rank < messages.size(); ++rank) {
+    std::istringstream in(messages[rank]);
+    std::size_t p = 0;
+    for (std::size_t param = 0; in >> p; ++param) {
+      Holding held{.rank = static_cast<int>(rank), .box = {}, .param = param};
+      for (int dim = 0; dim < state.specs.at(p)->shape.dims(); ++dim) {
         std::int64_t begin = 0, size = 0;
         in >> begin >> size;
-        box.begin.append(begin);
-        box.size.append(size);
+        held.box.begin.append(begin);
+        held.box.size.append(size);
       }
-      CHECK(!in.fail(), "a rank sent too few boxes");
-      boxes.back().push_back(box);
+      CHECK(!in.fail(), "a rank sent a box that ends early");
+      for (const Holding& before : holdings[p]) held.speaks &= before.box != held.box;
+      if (!held.box.empty()) holdings[p].push_back(std::move(held));
     }
   }
-  return boxes;
+  return holdings;
 }
 
 class Assembly {
@@ -86,14 +101,14 @@ class Assembly {
         state_(state),
         files_(files),
         writers_(choose_writers(files, world.size())),
-        boxes_(gather_boxes(world, state)) {
+        holdings_(gather_holdings(world, state)) {
     for (std::size_t f = 0; f < files_.size(); ++f)
       for (std::size_t e = 0; e < files_[f].entries.size(); ++e)
         if (writers_.at(files_[f].entries[e].name) == world_.rank()) add_target(f, e);
   }
 
   std::vector<TensorBytes> run() {
-    for (std::size_t p = 0; p < state_.params.size(); ++p) {
+    for (std::size_t p = 0; p < state_.specs.size(); ++p) {
       const bool needed = exchanged(p);
       if (!needed && !writes_part_of(p, world_.rank())) continue;
       for (const TensorKind kind : kKinds) needed ? exchange(p, kind) : take_own(p, kind);
@@ -132,47 +147,53 @@ class Assembly {
   }
 
   bool writes_part_of(std::size_t p, int rank) const {
-    const std::vector<FileBox>& files = state_.params[p].spec->files;
+    const std::vector<FileBox>& files = state_.specs[p]->files;
     return std::any_of(files.begin(), files.end(), [&](const auto& f) { return writers_.at(f.tensor) == rank; });
   }
-  const Box& box_of(std::size_t p, int rank) const { return boxes_[static_cast<std::size_t>(rank)][p]; }
-  bool has_all(std::size_t p, int rank) const { return box_of(p, rank) == whole(state_.params[p].spec->shape); }
-  bool exchanged(std::size_t p) const {
-    for (const FileBox& file : state_.params[p].spec->files)
-      if (!has_all(p, writers_.at(file.tensor))) return true;
-    return false;
+  // What the rank holds of a parameter if that is all of it.
+  const Holding* whole_of(std::size_t p, int rank) const {
+    for (const Holding& held : holdings_[p])
+      if (held.rank == rank && held.box == whole(state_.specs[p]->shape)) return &held;
+    return nullptr;
   }
-  bool owns(std::size_t p, int rank) const {
-    for (int lower = 0; lower < rank; ++lower)
-      if (box_of(p, lower) == box_of(p, rank)) return false;
-    return !box_of(p, rank).empty();
+  bool exchanged(std::size_t p) const {
+    const std::vector<FileBox>& files = state_.specs[p]->files;
+    return std::any_of(files.begin(), files.end(),
+                       [&](const FileBox& file) { return whole_of(p, writers_.at(file.tensor)) == nullptr; });
   }
 
-  std::vector<float> download(std::size_t p, TensorKind kind) const {
-    std::vector<float> values(static_cast<std::size_t>(state_.params[p].box.elements()));
-    context_.device->download(context_.compute, values.data(), source(state_.params[p], kind));
+  std::vector<float> download(const Holding& mine, TensorKind kind) const {
+    std::vector<float> values(static_cast<std::size_t>(mine.box.elements()));
+    context_.device->download(context_.compute, values.data(), source(state_.params[mine.param], kind));
     context_.device->synchronize(context_.compute);
     return values;
   }
 
   void take_own(std::size_t p, TensorKind kind) {
-    const CheckpointParam& param = state_.params[p];
-    const FileBox& first = param.spec->files.front();
-    if (!is_same_tensor(*param.spec, first)) return place(p, kind, param.box, download(p, kind));
+    const ParamSpec& spec = *state_.specs[p];
+    const Holding& mine = *whole_of(p, world_.rank());
+    const FileBox& first = spec.files.front();
+    if (!is_same_tensor(spec, first)) return place(p, kind, mine.box, download(mine, kind));
     Target& target = targets_.at({kind, first.tensor});
-    context_.device->download(context_.compute, tensors_[target.tensor].memory.get(), source(param, kind));
-    target.filled += param.box.elements();
+    context_.device->download(context_.compute, tensors_[target.tensor].memory.get(),
+                              source(state_.params[mine.param], kind));
+    target.filled += mine.box.elements();
   }
 
-  // Every owner's box to all ranks; the writers keep what is theirs.
+  // The boxes that this rank speaks for, one after the other, to all ranks; the writers keep what is theirs.
   void exchange(std::size_t p, TensorKind kind) {
-    const std::string& name = state_.params[p].spec->name;
+    const std::string& name = state_.specs[p]->name;
     std::vector<float> mine;
-    if (owns(p, world_.rank())) mine = download(p, kind);
+    std::vector<std::size_t> elements(static_cast<std::size_t>(world_.size()));
+    for (const Holding& held : holdings_[p]) {
+      if (!held.speaks) continue;
+      elements[static_cast<std::size_t>(held.rank)] += static_cast<std::size_t>(held.box.elements());
+      if (held.rank != world_.rank()) continue;
+      const std::vector<float> values = download(held, kind);
+      mine.insert(mine.end(), values.begin(), values.end());
+    }
     std::vector<std::vector<float>> all(static_cast<std::size_t>(world_.size()));
-    std::size_t longest = 0;
-    for (int rank = 0; rank < world_.size(); ++rank)
-      longest = std::max(longest, static_cast<std::size_t>(box_of(p, rank).elements()));
+    const std::size_t longest = *std::max_element(elements.begin(), elements.end());
     for (std::size_t at = 0; at < longest; at += kMessageFloats) {
       const auto part = std::as_bytes(std::span(mine).subspan(std::min(at, mine.size())));
       const std::string_view message(reinterpret_cast<const char*>(part.data()),
@@ -185,14 +206,20 @@ class Assembly {
         std::copy(messages[rank].begin(), messages[rank].end(), reinterpret_cast<char*>(all[rank].data() + had));
       }
     }
-    for (int rank = 0; rank < world_.size(); ++rank)
-      if (const auto& values = all[static_cast<std::size_t>(rank)]; !values.empty())
-        place(p, kind, box_of(p, rank), values);
+    if (!writes_part_of(p, world_.rank())) return;
+    std::vector<std::size_t> read(all.size());
+    for (const Holding& held : holdings_[p]) {
+      if (!held.speaks) continue;
+      const auto rank = static_cast<std::size_t>(held.rank);
+      const auto size = static_cast<std::size_t>(held.box.elements());
+      place(p, kind, held.box, std::span(all[rank]).subspan(read[rank], size));
+      read[rank] += size;
+    }
   }
 
   // Into the tensors that this rank writes.
   void place(std::size_t p, TensorKind kind, const Box& box, std::span<const float> values) {
-    const ParamSpec& spec = *state_.params[p].spec;
+    const ParamSpec& spec = *state_.specs[p];
     for (const FileBox* file : file_tensors(spec)) {
       const auto target = targets_.find({kind, file->tensor});
       if (target == targets_.end()) continue;
@@ -215,7 +242,7 @@ class Assembly {
   const CheckpointState& state_;
   const std::vector<PlannedFile>& files_;
   std::unordered_map<std::string, int> writers_;
-  std::vector<std::vector<Box>> boxes_;
+  std::vector<std::vector<Holding>> holdings_;
   std::vector<TensorBytes> tensors_;
   std::map<std::pair<TensorKind, std::string>, Target> targets_;  // of those in fp32
 };

@@ -2,8 +2,8 @@
 // of the device first, as they will lie in the files; the threads that write afterwards touch nothing else.
 //
 // Every tensor of the files is assembled by one rank, its writer, chosen by the tensors' sizes alone so that each rank
-// writes about as much. A writer that holds all of a parameter takes it from itself (data parallelism); else the owners
-// of the boxes, of equal boxes the lowest rank, send them, a parameter at a time. Beside the snapshot itself memory
+// writes about as much. A writer that holds all of a parameter takes it from itself (data parallelism); else those who
+// hold its boxes, of equal boxes the lowest rank, send them, a parameter at a time. Beside the snapshot itself memory
 // holds one parameter.
 #pragma once
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -194,6 +195,7 @@ class TrainLoop {
                           .experiment = run_.experiment_text,
                           .config_json = run_.config_json,
                           .tokenizer_json = run_.tokenizer_json,
+                          .specs = checkpoint_specs(training_),
                           .params = checkpoint_params(training_)};
     return state;
   }
@@ -247,16 +249,27 @@ class TrainLoop {
 
 std::vector<CheckpointParam> checkpoint_params(TrainingStep& training) {
   std::vector<CheckpointParam> params;
-  const Parameters& parameters = training.parameters();
-  Optimizer& optimizer = training.optimizer();
-  for (ParamIndex index = 0; index < parameters.count(); ++index)
-    if (parameters.owned(index))
-      params.push_back({.spec = &parameters.spec(index),
-                        .box = whole(parameters.spec(index).shape),
-                        .master = optimizer.master(index),
-                        .first_moment = optimizer.first_moment(index),
-                        .second_moment = optimizer.second_moment(index)});
+  std::map<std::string, const ParamSpec*> by_name;
+  for (const ParamSpec& spec : training.model_specs()) by_name[spec.name] = &spec;
+  training.optimizer().settle();
+  const std::vector<HeldTensor> masters = training.held_masters();
+  const std::vector<HeldTensor> first = training.held_moments(1), second = training.held_moments(2);
+  for (std::size_t i = 0; i < masters.size(); ++i) {
+    const ParamSpec& spec = *masters[i].spec;
+    params.push_back({.spec = by_name.at(spec.tied_to.empty() ? spec.name : spec.tied_to),
+                      .box = masters[i].box,
+                      .master = masters[i].tensor,
+                      .first_moment = first[i].tensor,
+                      .second_moment = second[i].tensor});
+  }
   return params;
+}
+
+std::vector<const ParamSpec*> checkpoint_specs(const TrainingStep& training) {
+  std::vector<const ParamSpec*> specs;
+  for (const ParamSpec& spec : training.model_specs())
+    if (spec.tied_to.empty()) specs.push_back(&spec);
+  return specs;
 }
 
 TrainOutcome train(TrainEnvironment environment, const TrainRun& run) { return TrainLoop(environment, run).run(); }

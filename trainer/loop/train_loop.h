@@ -60,7 +60,8 @@ struct TrainOutcome {
 
 TrainOutcome train(TrainEnvironment environment, const TrainRun& run);
 
-// What a checkpoint holds of a rank that has all of every parameter.
+// CheckpointState::params of this rank, and CheckpointState::specs.
 std::vector<CheckpointParam> checkpoint_params(TrainingStep& training);
+std::vector<const ParamSpec*> checkpoint_specs(const TrainingStep& training);
 
 }  // namespace trireme

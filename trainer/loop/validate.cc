@@ -22,8 +22,11 @@ ValidationLoss validate(Context& context, Communicator& dp, const ValidationBatc
   const std::int64_t windows = max_samples > 0 ? std::min(max_samples, batches.windows()) : batches.windows();
   const SampleRange mine = part_of(SampleRange{0, windows}, dp.rank(), dp.size());
 
+  // Equally many passes on all ranks, which may meet in each to gather parameters; the last may be of no windows.
+  const std::int64_t most = (windows + dp.size() - 1) / dp.size();
   std::vector<WindowLoss> losses;
-  for (std::int64_t begin = mine.begin; begin < mine.end; begin += micro_batch) {
+  for (std::int64_t passed = 0; passed < most; passed += micro_batch) {
+    const std::int64_t begin = std::min(mine.begin + passed, mine.end);
     const Batch batch = batches.build({begin, std::min(begin + micro_batch, mine.end)});
     std::vector<float> sums(static_cast<std::size_t>(batch.samples));
     const ArenaTensor on_device = losses_of(batch);

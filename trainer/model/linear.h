@@ -18,7 +18,11 @@ inline Shape with_rows(std::int64_t rows, const Shape& row) {
   for (int dim = 0; dim < row.dims(); ++dim) shape.append(row[dim]);
   return shape;
 }
-inline Tensor as_matrix(const Tensor& x) { return x.view({x.size(0), x.size(0) == 0 ? 0 : x.elements() / x.size(0)}); }
+inline Tensor as_matrix(const Tensor& x) {
+  std::int64_t columns = 1;
+  for (int dim = 1; dim < x.shape.dims(); ++dim) columns *= x.size(dim);
+  return x.view({x.size(0), columns});
+}
 
 class Linear {
  public:

@@ -1,19 +1,17 @@
 #include "trainer/model/parameters.h"
 
+#include <algorithm>
+
 #include "cuda/core/philox.h"
 
 namespace trireme {
 
 ParamIndex ParamList::declare(ParamSpec spec) {
-  bool tied_found = spec.tied_to.empty();
   for (const ParamSpec& other : specs_) {
     CHECK(other.name != spec.name, "two parameters are called ", spec.name);
-    if (other.name == spec.tied_to) {
+    if (other.name == spec.tied_to)
       CHECK(other.shape == spec.shape && other.tied_to.empty(), spec.name, " is tied to ", other.name);
-      tied_found = true;
-    }
   }
-  CHECK(tied_found, spec.name, " is tied to ", spec.tied_to, ", which is not declared");
   if (spec.unit.empty()) spec.unit = unit_;
   specs_.push_back(std::move(spec));
   return specs_.size() - 1;
@@ -26,26 +24,33 @@ ParamIndex ParamList::find(const std::string& name) const {
   return 0;
 }
 
-Parameters::Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype, const AxisPlaces& places)
-    : specs_(specs.begin(), specs.end()), plan_(plan_buckets(specs, places)), dtype_(dtype) {
-  for (ParamIndex index = 0; index < specs_.size(); ++index) {
-    ParamIndex owner = index;
-    for (ParamIndex other = 0; other < index; ++other)
-      if (specs_[other].name == specs_[index].tied_to) owner = other;
-    owner_.push_back(owner);
+Parameters::Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype, const Sharing& sharing)
+    : specs_(specs.begin(), specs.end()),
+      places_(sharing.places),
+      values_(context, plan_buckets(specs, sharing.places, sharing.zero_stage), dtype, sharing.travel) {}
+
+std::vector<std::size_t> Parameters::units_of(ParamRange range) const {
+  std::vector<std::size_t> units;
+  for (ParamIndex index = range.first; index < range.last; ++index) {
+    const std::size_t unit = plan().parameters[owner(index)].unit;
+    if (std::find(units.begin(), units.end(), unit) == units.end()) units.push_back(unit);
   }
-  values_ = context.arena->allocate({plan_.elements}, dtype, "parameters");
+  return units;
 }
 
-Tensor Parameters::value(ParamIndex index) const {
-  const BucketPlan::Parameter& parameter = plan_.parameters.at(owner_.at(index));
-  return values_->flat(parameter.begin, parameter.begin + parameter.box.elements()).view(parameter.box.size);
+Parameters::Hold Parameters::hold(ParamRange now, ParamRange next) const {
+  std::vector<std::size_t> units = units_of(now);
+  values_.hold(units);
+  values_.expect(units_of(next));
+  return {values_, std::move(units)};
 }
 
 void initialize(const Context& context, Tensor x, const ParamSpec& spec, const Shape& begin, std::uint64_t seed) {
   switch (spec.init.kind) {
     case Init::Kind::kNormal:
-      context.ops->init_normal(context.compute, x, spec.shape, begin, key_of(seed, spec.name), spec.init.std);
+      // A replica begins as what it is tied to.
+      context.ops->init_normal(context.compute, x, spec.shape, begin,
+                               key_of(seed, spec.tied_to.empty() ? spec.name : spec.tied_to), spec.init.std);
       break;
     case Init::Kind::kZeros:
       context.ops->fill(context.compute, x, 0);

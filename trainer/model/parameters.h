@@ -10,18 +10,25 @@
 
 #include "cuda/core/context.h"
 #include "cuda/ops/kernels.h"
-#include "parallel/data/bucket_plan.h"
+#include "parallel/data/value_buckets.h"
 
 namespace trireme {
 
 using ParamIndex = std::size_t;
 
-// The parameters of a model in the order of its forward pass.
+// Parameters [first, last) of a list.
+struct ParamRange {
+  ParamIndex first = 0;
+  ParamIndex last = 0;
+};
+
+// The parameters of a model, or of the stages of it that a rank holds, in the order of the forward pass.
 class ParamList {
  public:
   // What is declared from here on is gathered and freed at once (ParamSpec::unit).
   void begin_unit(std::string name) { unit_ = std::move(name); }
-  ParamIndex declare(ParamSpec spec);  // CHECKs that the name is new and that what it is tied to exists
+  // CHECKs that the name is new. What it is tied to may be another rank's; this rank then holds a replica.
+  ParamIndex declare(ParamSpec spec);
   std::size_t count() const { return specs_.size(); }
   const std::vector<ParamSpec>& specs() const { return specs_; }
   std::vector<ParamSpec>& specs() { return specs_; }
@@ -32,29 +39,55 @@ class ParamList {
   std::string unit_;
 };
 
-// The values of this rank's boxes, in context.arena, category "parameters", laid out as their gradients are. A tied
-// parameter uses its owner's; its own place is not used.
+// The values of this rank's boxes, laid out as BucketPlan says. A parameter that is tied to one of this rank's has no
+// values of its own.
 class Parameters {
  public:
-  // A rank alone, or one of many at `places`.
-  Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype, const AxisPlaces& places = {});
+  // How they are cut over ranks, and kept together.
+  struct Sharing {
+    AxisPlaces places{};
+    int zero_stage = 0;
+    ValueBuckets::Travel travel{};
+  };
+  Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype) : Parameters(context, specs, dtype, {}) {}
+  Parameters(Context& context, std::span<const ParamSpec> specs, DType dtype, const Sharing& sharing);
 
-  DType dtype() const { return dtype_; }
-  const BucketPlan& plan() const { return plan_; }
+  DType dtype() const { return values_.dtype(); }
+  const BucketPlan& plan() const { return values_.plan(); }
+  const AxisPlaces& places() const { return places_; }
   std::size_t count() const { return specs_.size(); }
   const ParamSpec& spec(ParamIndex index) const { return specs_[index]; }
-  const Box& box(ParamIndex index) const { return plan_.parameters[index].box; }  // that this rank holds
+  const Box& box(ParamIndex index) const { return plan().parameters[index].box; }  // that this rank holds
+  std::span<const ParamSpec> specs() const { return specs_; }
   // The parameter whose values `index` uses: itself, or the one that it is tied to.
-  ParamIndex owner(ParamIndex index) const { return owner_[index]; }
-  bool owned(ParamIndex index) const { return owner_[index] == index; }
-  Tensor value(ParamIndex index) const;  // its box's shape
+  ParamIndex owner(ParamIndex index) const { return plan().parameters[index].owner; }
+  bool owned(ParamIndex index) const { return owner(index) == index; }
+
+  // The values of `now` may be used while the hold lives, and are wanted on the compute stream from here on; those of
+  // `next` are held next. ZeRO gathers and frees by it.
+  class [[nodiscard]] Hold {
+   public:
+    Hold(ValueBuckets& values, std::vector<std::size_t> units) : values_(values), units_(std::move(units)) {}
+    ~Hold() { values_.release(units_); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    ValueBuckets& values_;
+    std::vector<std::size_t> units_;
+  };
+  Hold hold(ParamRange now, ParamRange next = {}) const;
+  Tensor value(ParamIndex index) const { return values_.value(owner(index)); }  // its box's shape
+
+  // For whoever updates them.
+  ValueBuckets& values() { return values_; }
 
  private:
+  std::vector<std::size_t> units_of(ParamRange range) const;
+
   std::vector<ParamSpec> specs_;
-  std::vector<ParamIndex> owner_;
-  BucketPlan plan_;
-  ArenaTensor values_;  // [plan.elements]
-  DType dtype_;
+  AxisPlaces places_;
+  mutable ValueBuckets values_;  // where values lie changes while they are used, what they are does not
 };
 
 // Writes the initial values of `spec`'s box at `begin` into `x`: a function of (seed, name, element), whatever the box.

@@ -90,9 +90,7 @@ struct Pass {
   }
 
   // The parameter's gradient of this micro-batch is on the stream.
-  void accumulated(ParamIndex index) const {
-    if (last_micro_batch) gradients->ready(index);
-  }
+  void accumulated(ParamIndex index) const { last_micro_batch ? gradients->ready(index) : gradients->added(index); }
 };
 
 }  // namespace trireme

@@ -21,6 +21,11 @@ class TransformerStage : public Stage {
       : hidden_size_(model.hidden_size()) {
     const auto dropout = static_cast<float>(model.dropout());
     const auto epsilon = static_cast<float>(model.norm_epsilon());
+    const auto declared_by = [&list](const auto& construct) {
+      const ParamIndex first = list.count();
+      construct();
+      return ParamRange{first, list.count()};
+    };
     if (slice.has_embedding) {
       Embedding::Options options{.vocabulary = model.vocab_size(),
                                  .hidden_size = model.hidden_size(),
@@ -28,17 +33,20 @@ class TransformerStage : public Stage {
                                  .dropout = dropout,
                                  .init_std = attention.init_std};
       if (model.family() == config::Model::gpt2) options.learned_positions = model.sequence_length();
-      embedding_.emplace(list, "embedding", options);
+      embedding_params_ = declared_by([&] { embedding_.emplace(list, "embedding", options); });
     }
     for (int layer = slice.first_block; layer < slice.last_block; ++layer) {
       const std::string name = "layers." + std::to_string(layer);
       list.begin_unit(name);
-      blocks_.emplace_back(list, name, attention, model.ffn_size(), epsilon, dropout, recompute);
+      block_params_.push_back(declared_by(
+          [&] { blocks_.emplace_back(list, name, attention, model.ffn_size(), epsilon, dropout, recompute); }));
     }
     list.begin_unit("final_norm");
     if (slice.has_head)
-      head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
-                    model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
+      head_params_ = declared_by([&] {
+        head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
+                      model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
+      });
   }
 
   Shape boundary_shape(const Pass& pass) const override { return {pass.tensor.share(pass.batch->rows), hidden_size_}; }
@@ -46,20 +54,18 @@ class TransformerStage : public Stage {
   ArenaTensor forward(const Pass& pass, int micro_batch, ArenaTensor x) override {
     Saved& saved = saved_[micro_batch];
     saved.blocks.resize(blocks_.size());
-    if (embedding_) x = embedding_->forward(pass);
-    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].forward(pass, std::move(x), saved.blocks[i]);
+    x = through_blocks(pass, std::move(x), [&](std::size_t i, ArenaTensor in) {
+      return blocks_[i].forward(pass, std::move(in), saved.blocks[i]);
+    });
     if (!head_) return x;
+    const auto held = pass.parameters->hold(head_params_, head_params_);
     head_->forward(pass, std::move(x), saved.head);
     return {};
   }
 
   ArenaTensor backward_input(const Pass& pass, int micro_batch, ArenaTensor dy) override {
     Saved& saved = saved_of(micro_batch);
-    if (head_) dy = head_->backward_input(pass, saved.head);
-    for (std::size_t i = blocks_.size(); i-- > 0;) dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
-    if (!embedding_) return dy;
-    embedding_->backward_input(pass, std::move(dy), saved.embedding);
-    return {};
+    return back_through(pass, std::move(dy), saved, [](const auto&, auto&) {});
   }
 
   void backward_weight(const Pass& pass, int micro_batch) override {
@@ -72,30 +78,19 @@ class TransformerStage : public Stage {
 
   ArenaTensor backward(const Pass& pass, int micro_batch, ArenaTensor dy) override {
     Saved& saved = saved_of(micro_batch);
-    if (head_) {
-      dy = head_->backward_input(pass, saved.head);
-      head_->backward_weight(pass, saved.head);
-    }
-    for (std::size_t i = blocks_.size(); i-- > 0;) {
-      dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
-      blocks_[i].backward_weight(pass, saved.blocks[i]);
-    }
-    if (embedding_) {
-      embedding_->backward_input(pass, std::move(dy), saved.embedding);
-      embedding_->backward_weight(pass, saved.embedding);
-      dy = {};
-    }
+    dy = back_through(pass, std::move(dy), saved,
+                      [&](const auto& layer, auto& of_layer) { layer.backward_weight(pass, of_layer); });
     saved_.erase(micro_batch);
     return dy;
   }
 
   ArenaTensor evaluate(const Pass& pass, ArenaTensor x) override {
-    if (embedding_) x = embedding_->forward(pass);
-    for (const auto& block : blocks_) {
+    x = through_blocks(pass, std::move(x), [&](std::size_t i, ArenaTensor in) {
       typename Block<Norm, Mlp>::Saved unused;
-      x = block.forward(pass, std::move(x), unused);
-    }
+      return blocks_[i].forward(pass, std::move(in), unused);
+    });
     if (!head_) return x;
+    const auto held = pass.parameters->hold(head_params_);
     head_->evaluate(pass, std::move(x));
     return {};
   }
@@ -108,9 +103,11 @@ class TransformerStage : public Stage {
   }
 
   ArenaTensor extend(const Pass& pass, ArenaTensor x, KvCaches& caches) override {
-    if (embedding_) x = embedding_->forward(pass);
-    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(pass, std::move(x), caches[i]);
+    x = through_blocks(pass, std::move(x), [&](std::size_t i, ArenaTensor in) {
+      return blocks_[i].extend(pass, std::move(in), caches[i]);
+    });
     if (!head_) return x;
+    const auto held = pass.parameters->hold(head_params_);
     return head_->logits(pass, x->rows(x->size(0) - 1, x->size(0)));
   }
 
@@ -128,9 +125,49 @@ class TransformerStage : public Stage {
   }
 
   std::int64_t hidden_size_;
+  // The parameters that the forward pass wants after the first `blocks` blocks.
+  ParamRange after(std::size_t blocks) const { return blocks < blocks_.size() ? block_params_[blocks] : head_params_; }
+
+  // The embedding, if it is here, and the blocks: run(i, input of block i).
+  template <class Run>
+  ArenaTensor through_blocks(const Pass& pass, ArenaTensor x, Run run) const {
+    if (embedding_) {
+      const auto held = pass.parameters->hold(embedding_params_, after(0));
+      x = embedding_->forward(pass);
+    }
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const auto held = pass.parameters->hold(block_params_[i], after(i + 1));
+      x = run(i, std::move(x));
+    }
+    return x;
+  }
+
+  // then(layer, its Saved) after the input gradient of each layer. Weight gradients, and the embedding's of its input,
+  // need no values.
+  template <class Then>
+  ArenaTensor back_through(const Pass& pass, ArenaTensor dy, Saved& saved, Then then) {
+    const auto before = [&](std::size_t i) { return i > 0 ? block_params_[i - 1] : ParamRange{}; };
+    if (head_) {
+      const auto held = pass.parameters->hold(head_params_, before(blocks_.size()));
+      dy = head_->backward_input(pass, saved.head);
+      then(*head_, saved.head);
+    }
+    for (std::size_t i = blocks_.size(); i-- > 0;) {
+      const auto held = pass.parameters->hold(block_params_[i], before(i));
+      dy = blocks_[i].backward_input(pass, std::move(dy), saved.blocks[i]);
+      then(blocks_[i], saved.blocks[i]);
+    }
+    if (!embedding_) return dy;
+    embedding_->backward_input(pass, std::move(dy), saved.embedding);
+    then(*embedding_, saved.embedding);
+    return {};
+  }
+
   std::optional<Embedding> embedding_;
   std::deque<Block<Norm, Mlp>> blocks_;
   std::optional<Head<Norm>> head_;
+  ParamRange embedding_params_, head_params_;
+  std::vector<ParamRange> block_params_;
   std::map<int, Saved> saved_;
 };
 

@@ -1,30 +1,33 @@
 #include "trainer/optim/optimizer.h"
 
+#include <algorithm>
+
 namespace trireme {
 
-Optimizer::Optimizer(Context& context, const Parameters& parameters, const config::Optimizer& options)
+Optimizer::Optimizer(Context& context, Parameters& parameters, const config::Optimizer& options)
     : context_(context), parameters_(parameters), options_(options) {
   const auto allocate = [&](const Shape& shape, DType dtype) {
     return context.arena->allocate(shape, dtype, "optimizer");
   };
-  const std::size_t count = parameters.count();
-  masters_.resize(count);
-  first_.resize(count);
-  second_.resize(count);
-  masters_view_.resize(count);
-  for (ParamIndex index = 0; index < count; ++index) {
-    if (!parameters.owned(index)) continue;
-    const Shape& shape = parameters.box(index).size;
-    if (parameters.dtype() == DType::kF32) {
-      masters_view_[index] = parameters.value(index);
-    } else {
-      masters_[index] = allocate(shape, DType::kF32);
-      masters_view_[index] = masters_[index];
+  const BucketPlan& plan = parameters.plan();
+  const bool own_masters = parameters.dtype() != DType::kF32;
+  if (own_masters) masters_ = allocate({plan.kept_elements()}, DType::kF32);
+  first_ = allocate({plan.kept_elements()}, DType::kF32);
+  second_ = allocate({plan.kept_elements()}, DType::kF32);
+  for (std::size_t bucket = 0; bucket < plan.buckets.size(); ++bucket)
+    for (const BucketPlan::Run& run : plan.runs(bucket, plan.kept(bucket))) {
+      if (!parameters.owned(run.parameter)) continue;
+      const std::int64_t at = plan.kept_begin(bucket) + run.at - plan.kept(bucket).begin;
+      const auto part = [&](const Tensor& of) { return of.flat(at, at + run.end - run.begin); };
+      Piece piece{.parameter = run.parameter, .begin = run.begin, .end = run.end};
+      piece.master = own_masters ? part(masters_) : value(piece);
+      piece.first_moment = part(first_);
+      piece.second_moment = part(second_);
+      pieces_.push_back(piece);
     }
-    first_[index] = allocate(shape, DType::kF32);
-    second_[index] = allocate(shape, DType::kF32);
-    (parameters.spec(index).decayed ? decayed_ : plain_).push_back(index);
-  }
+  std::sort(pieces_.begin(), pieces_.end(), [](const Piece& a, const Piece& b) {
+    return std::pair(a.parameter, a.begin) < std::pair(b.parameter, b.begin);
+  });
   norm_ = allocate({1}, DType::kF32);
   clip_ = allocate({1}, DType::kF32);
   skip_ = allocate({1}, DType::kI32);
@@ -32,21 +35,40 @@ Optimizer::Optimizer(Context& context, const Parameters& parameters, const confi
   control_ = {norm_, clip_, skip_, applied_};
 }
 
+Tensor Optimizer::value(const Piece& piece) const {
+  const BucketPlan::Parameter& parameter = parameters_.plan().parameters[piece.parameter];
+  const std::int64_t at = parameter.begin + piece.begin - parameters_.plan().kept(parameter.bucket).begin;
+  return parameters_.values().kept(parameter.bucket).flat(at, at + piece.end - piece.begin);
+}
+
+Tensor Optimizer::gradient(const GradientBuckets& gradients, const Piece& piece) const {
+  const BucketPlan::Parameter& parameter = parameters_.plan().parameters[piece.parameter];
+  const std::int64_t at = parameter.begin + piece.begin - parameters_.plan().kept(parameter.bucket).begin;
+  return gradients.reduced(parameter.bucket).flat(at, at + piece.end - piece.begin);
+}
+
 void Optimizer::initialize(std::uint64_t seed) {
-  for (ParamIndex index = 0; index < parameters_.count(); ++index) {
-    if (!parameters_.owned(index)) continue;
-    trireme::initialize(context_, masters_view_[index], parameters_.spec(index), parameters_.box(index).begin, seed);
-    context_.ops->fill(context_.compute, first_[index], 0);
-    context_.ops->fill(context_.compute, second_[index], 0);
+  parameters_.values().settle();
+  for (const Piece& piece : pieces_) {
+    const Box& held = parameters_.plan().parameters[piece.parameter].box;
+    std::int64_t at = 0;
+    for (const Box& box : boxes_of_run(held.size, piece.begin, piece.end)) {
+      const Tensor x = piece.master.flat(at, at + box.elements()).view(box.size);
+      trireme::initialize(context_, x, parameters_.spec(piece.parameter), inside(held, box).begin, seed);
+      at += box.elements();
+    }
   }
+  context_.ops->fill(context_.compute, first_, 0);
+  context_.ops->fill(context_.compute, second_, 0);
   context_.ops->fill(context_.compute, applied_, 0);
   round_masters();
 }
 
-void Optimizer::round_masters() {
-  if (parameters_.dtype() == DType::kF32) return;
-  for (ParamIndex index = 0; index < parameters_.count(); ++index)
-    if (parameters_.owned(index)) context_.ops->copy(context_.compute, parameters_.value(index), masters_view_[index]);
+void Optimizer::round_masters(std::int64_t step) {
+  parameters_.values().settle();
+  if (parameters_.dtype() != DType::kF32)
+    for (const Piece& piece : pieces_) context_.ops->copy(context_.compute, value(piece), piece.master);
+  parameters_.values().written(step);
 }
 
 void Optimizer::resume(std::int64_t applied_updates) {
@@ -54,44 +76,53 @@ void Optimizer::resume(std::int64_t applied_updates) {
   round_masters();
 }
 
-void Optimizer::step(GradientBuckets& gradients, double learning_rate) {
+void Optimizer::add_tied(GradientBuckets& gradients) {
+  const BucketPlan& plan = parameters_.plan();
+  for (ParamIndex index = 0; index < parameters_.count(); ++index) {
+    if (parameters_.owned(index)) continue;
+    const BucketPlan::Parameter& tied = plan.parameters[index];
+    for (const BucketPlan::Run& run : plan.runs(tied.bucket, plan.kept(tied.bucket))) {
+      if (run.parameter != index) continue;
+      const BucketPlan::Parameter& owner = plan.parameters[parameters_.owner(index)];
+      const BucketPlan::Range theirs = plan.kept(owner.bucket);
+      const std::int64_t at = owner.begin + run.begin;
+      const std::int64_t size = run.end - run.begin;
+      CHECK(theirs.begin <= at && at + size <= theirs.end, tied.name, " and ", owner.name, " lie in other parts");
+      const std::int64_t here = run.at - plan.kept(tied.bucket).begin;
+      context_.ops->add(context_.compute,
+                        gradients.reduced(owner.bucket).flat(at - theirs.begin, at - theirs.begin + size),
+                        gradients.reduced(tied.bucket).flat(here, here + size));
+    }
+  }
+}
+
+void Optimizer::step(GradientBuckets& gradients, const GradientNorm& norm, double learning_rate, std::int64_t step) {
   const Kernels& ops = *context_.ops;
   const Stream stream = context_.compute;
-  const Tensors reduced = gradients.reduced();
-  for (ParamIndex index = 0; index < parameters_.count(); ++index)
-    if (!parameters_.owned(index)) ops.add(stream, reduced[parameters_.owner(index)], reduced[index]);
+  add_tied(gradients);
+  ops.decide_step(stream, control_, norm.sums(gradients, step), static_cast<float>(options_.clip_norm()));
 
-  // In the order of the parameters: the norm's sum must not depend on how they are grouped for decay.
-  std::vector<Tensor> owned;
-  std::int64_t blocks = 0;
-  for (ParamIndex index = 0; index < parameters_.count(); ++index)
-    if (parameters_.owned(index)) {
-      owned.push_back(reduced[index]);
-      blocks += (reduced[index].elements() + 1023) / 1024;
-    }
-  const ArenaTensor sums = context_.arena->allocate({blocks}, DType::kF32, "optimizer");
-  ops.square_sums(stream, sums, owned);
-  const Tensor flags = gradients.all_nonfinite();
-  ops.decide_step(stream, control_, sums, flags.view({flags.elements()}), static_cast<float>(options_.clip_norm()));
-
-  const auto update = [&](const std::vector<ParamIndex>& indices, double decay) {
+  parameters_.values().settle();
+  const auto update = [&](bool decayed) {
     std::vector<Tensor> values, masters, first, second, grads;
-    for (const ParamIndex index : indices) {
-      values.push_back(parameters_.value(index));
-      masters.push_back(masters_view_[index]);
-      first.push_back(first_[index]);
-      second.push_back(second_[index]);
-      grads.push_back(reduced[index]);
+    for (const Piece& piece : pieces_) {
+      if (parameters_.spec(piece.parameter).decayed != decayed) continue;
+      values.push_back(value(piece));
+      masters.push_back(piece.master);
+      first.push_back(piece.first_moment);
+      second.push_back(piece.second_moment);
+      grads.push_back(gradient(gradients, piece));
     }
     ops.adamw(stream, values, masters, first, second, grads, control_,
               {.learning_rate = static_cast<float>(learning_rate),
                .beta1 = static_cast<float>(options_.beta1()),
                .beta2 = static_cast<float>(options_.beta2()),
                .epsilon = static_cast<float>(options_.epsilon()),
-               .weight_decay = static_cast<float>(decay)});
+               .weight_decay = static_cast<float>(decayed ? options_.weight_decay() : 0)});
   };
-  update(decayed_, options_.weight_decay());
-  update(plain_, 0);
+  update(true);
+  update(false);
+  parameters_.values().written(step);
 }
 
 }  // namespace trireme

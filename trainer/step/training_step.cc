@@ -1,5 +1,6 @@
 #include "trainer/step/training_step.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -37,25 +38,31 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
     stages.push_back(stages_.back().get());
   }
   pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers.pp(), streams.transfers, trace);
+  make_stage(experiment.model, loss, whole_model(experiment.model), model_list_, config::none);
   name_files(experiment.model, list_.specs());
+  name_files(experiment.model, model_list_.specs());
   if (seams_.specs) seams_.specs(list_.specs(), peers.places());
 
-  GradientBuckets::Options buckets;
+  GradientBuckets::Options buckets{.order = order(), .groups = 1};
   if (experiment.numerics == config::exact) {
     CHECK(train.exact_groups() % layout.mesh.dp == 0, "dp must divide the exact groups");
     CHECK(train.global_batch() % train.exact_groups() == 0, "the exact groups must divide the global batch");
     buckets.groups = train.exact_groups() / layout.mesh.dp;
     spans_ = {SpanRule::Kind::kPerSample, train.global_batch() / train.exact_groups()};
   }
-  parameters_ = std::make_unique<Parameters>(context, list_.specs(), dtype_of(train.precision()), peers.places());
+  parameters_ = std::make_unique<Parameters>(
+      context, list_.specs(), dtype_of(train.precision()),
+      Parameters::Sharing{peers.places(), layout.zero_stage, {&peers.dp(), streams.communication, trace}});
   optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
   replicas_ = std::make_unique<ReplicaSums>(list_.specs(), peers.places(), peers.tp_gradients());
   buckets.replicas = replicas_.get();
+  norm_ = std::make_unique<GradientNorm>(context, *parameters_, model_specs(), peers.world(), streams.communication,
+                                         order());
   gradients_ = std::make_unique<GradientBuckets>(context, parameters_->plan(), peers.dp(), streams.communication, trace,
                                                  buckets);
   loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");
   loss_total_ = context.arena->allocate({1}, DType::kF32, "scalars");
-  count_ = context.arena->allocate({1}, DType::kF32, "scalars");
+  count_ = context.arena->allocate({1}, DType::kI64, "scalars");
   scale_ = context.arena->allocate({1}, DType::kF32, "scalars");
 }
 
@@ -95,7 +102,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   gradients_->finish();
   exposed_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   enter(RunPhase::kOptimizer, step);
-  optimizer_->step(*gradients_, learning_rate);
+  optimizer_->step(*gradients_, *norm_, learning_rate, step);
 }
 
 Pass TrainingStep::pass() const {
@@ -117,8 +124,7 @@ Pass TrainingStep::pass() const {
 void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64_t step) {
   std::int64_t mine = 0;
   for (const Batch& batch : micro_batches) mine += batch.unmasked_tokens();
-  const auto count = static_cast<float>(mine);
-  context_.device->upload(context_.compute, count_, &count);
+  context_.device->upload(context_.compute, count_, &mine);
   context_.device->record(context_.compute, event_);
   context_.device->wait(streams_.communication, event_);
   peers_.dp().all_reduce(streams_.communication, count_, Reduction::kSum, {step, "token count"});
@@ -142,11 +148,9 @@ void TrainingStep::reduce_loss(std::int64_t step) {
 
 StepReport TrainingStep::report() {
   Device& device = *context_.device;
-  float loss = 0, count = 0, norm = 0, clip = 0;
+  float loss = 0, norm = 0, clip = 0;
   std::int32_t skip = 0;
-  std::int64_t applied = 0;
-  const Tensor flags = gradients_->all_nonfinite();
-  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(flags.elements()));
+  std::int64_t count = 0, applied = 0;
   const StepControl& control = optimizer_->control();
   device.record(streams_.communication, event_);
   device.wait(context_.compute, event_);
@@ -156,42 +160,67 @@ StepReport TrainingStep::report() {
   device.download(context_.compute, &clip, control.clip);
   device.download(context_.compute, &skip, control.skip);
   device.download(context_.compute, &applied, control.applied);
-  device.download(context_.compute, nonfinite.data(), flags);
   device.synchronize(context_.compute);
+  return {.loss = count > 0 ? static_cast<double>(loss) / static_cast<double>(count) : 0,
+          .tokens = count,
+          .grad_norm = norm,
+          .clip = clip,
+          .skipped = skip != 0,
+          .applied_updates = applied,
+          .exposed_seconds = exposed_seconds_,
+          .nonfinite = skip != 0 ? name_nonfinite() : ""};
+}
 
-  StepReport report{.loss = count > 0 ? static_cast<double>(loss) / count : 0,
-                    .tokens = count,
-                    .grad_norm = norm,
-                    .clip = clip,
-                    .skipped = skip != 0,
-                    .applied_updates = applied,
-                    .exposed_seconds = exposed_seconds_,
-                    .nonfinite = ""};
+// All ranks know that the step is skipped, so they can tell each other why.
+std::string TrainingStep::name_nonfinite() {
+  const Tensor flags = gradients_->own_nonfinite();
+  std::vector<std::int32_t> nonfinite(static_cast<std::size_t>(flags.elements()));
+  context_.device->download(context_.compute, nonfinite.data(), flags);
+  context_.device->synchronize(context_.compute);
+  std::string mine;
+  for (std::size_t i = 0; i < nonfinite.size(); ++i)
+    if (nonfinite[i] != 0) mine += list_.specs()[i].name + "\n";
+
+  std::string first;
   std::size_t culprits = 0;
-  const std::size_t count_of_specs = list_.specs().size();
-  for (std::size_t i = 0; i < nonfinite.size(); ++i) {
-    if (nonfinite[i] == 0) continue;
-    if (culprits++ == 0)
-      report.nonfinite = "rank " + std::to_string(i / count_of_specs) + ": " + list_.specs()[i % count_of_specs].name;
+  const std::vector<std::string> all = peers_.world().gather_to_all(mine, {-1, "non-finite gradients"});
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (first.empty() && !all[rank].empty())
+      first = "rank " + std::to_string(rank) + ": " + all[rank].substr(0, all[rank].find('\n'));
+    culprits += static_cast<std::size_t>(std::count(all[rank].begin(), all[rank].end(), '\n'));
   }
-  if (culprits > 1) report.nonfinite += " (and " + std::to_string(culprits - 1) + " more)";
-  return report;
+  if (culprits == 0) return "the sum over all ranks";
+  return culprits == 1 ? first : first + " (and " + std::to_string(culprits - 1) + " more)";
+}
+
+template <class Read>
+std::vector<HeldTensor> TrainingStep::held(Read read) const {
+  std::vector<HeldTensor> held;
+  for (const Optimizer::Piece& piece : optimizer_->pieces()) {
+    const Box& mine = parameters_->plan().parameters[piece.parameter].box;
+    const Tensor values = read(piece);
+    std::int64_t at = 0;
+    for (const Box& box : boxes_of_run(mine.size, piece.begin, piece.end)) {
+      held.push_back({&parameters_->spec(piece.parameter), inside(mine, box),
+                      values.flat(at, at + box.elements()).view(box.size)});
+      at += box.elements();
+    }
+  }
+  return held;
 }
 
 std::vector<HeldTensor> TrainingStep::held_gradients() const {
-  std::vector<HeldTensor> held;
-  const Tensors reduced = gradients_->reduced();
-  for (ParamIndex i = 0; i < parameters_->count(); ++i)
-    if (parameters_->owned(i)) held.push_back({&parameters_->spec(i), whole(parameters_->spec(i).shape), reduced[i]});
-  return held;
+  return held([&](const Optimizer::Piece& piece) { return optimizer_->gradient(*gradients_, piece); });
 }
-
 std::vector<HeldTensor> TrainingStep::held_masters() const {
-  std::vector<HeldTensor> held;
-  for (ParamIndex i = 0; i < parameters_->count(); ++i)
-    if (parameters_->owned(i))
-      held.push_back({&parameters_->spec(i), whole(parameters_->spec(i).shape), optimizer_->master(i)});
-  return held;
+  return held([](const Optimizer::Piece& piece) { return piece.master; });
+}
+std::vector<HeldTensor> TrainingStep::held_moments(int which) const {
+  CHECK(which == 1 || which == 2, "moment ", which);
+  return held([&](const Optimizer::Piece& piece) { return which == 1 ? piece.first_moment : piece.second_moment; });
+}
+std::vector<HeldTensor> TrainingStep::held_weights() const {
+  return held([&](const Optimizer::Piece& piece) { return optimizer_->value(piece); });
 }
 
 ArenaTensor TrainingStep::sample_losses(const Batch& batch) {

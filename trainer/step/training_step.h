@@ -60,7 +60,7 @@ struct StepSeams {
   std::function<void(Schedule&, const AxisPlaces&)> schedule{};
 };
 
-// A box of a parameter's values, gradient or the like, f32, as one rank holds it.
+// A box of a parameter's values, gradient or the like, as one rank holds it.
 struct HeldTensor {
   const ParamSpec* spec = nullptr;  // a tied one only where its owner is not on this rank
   Box box;
@@ -68,9 +68,9 @@ struct HeldTensor {
 };
 
 struct StepReport {
-  double loss = 0;       // mean over the global batch's unmasked tokens
-  double tokens = 0;     // of these
-  double grad_norm = 0;  // before clipping
+  double loss = 0;          // mean over the global batch's unmasked tokens
+  std::int64_t tokens = 0;  // of these
+  double grad_norm = 0;     // before clipping
   double clip = 1;
   bool skipped = false;
   std::int64_t applied_updates = 0;  // so far; skipped steps do not count
@@ -98,7 +98,7 @@ class TrainingStep {
   void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate);
   // By this rank's list of another schedule. Micro-batches' weight gradients must come in their order.
   void run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate, const Schedule& schedule);
-  StepReport report();
+  StepReport report();  // collective
 
   // trainer/step/sample_losses.h, with the weights as they are. All ranks of a pipeline take part and get the result.
   ArenaTensor sample_losses(const Batch& batch);
@@ -107,12 +107,14 @@ class TrainingStep {
   const Parameters& parameters() const { return *parameters_; }
   Optimizer& optimizer() { return *optimizer_; }
   const ParamList& list() const { return list_; }
-  // Parameter by parameter as in list(), f32: the last step's, reduced, before clipping. A tied parameter's is in its
-  // owner's too.
-  Tensors gradients() const { return gradients_->reduced(); }
-  // Of this rank, replicas included: the last step's gradients, reduced, before clipping; and the fp32 masters.
+  // The whole model's parameters, of which list() is this rank's.
+  const std::vector<ParamSpec>& model_specs() const { return model_list_.specs(); }
+  // What this rank updates, replicas included: the last step's gradients, reduced, before clipping (a tied parameter's
+  // are in its owner's); the fp32 masters; AdamW's moments; and the weights, of the parameters' dtype.
   std::vector<HeldTensor> held_gradients() const;
   std::vector<HeldTensor> held_masters() const;
+  std::vector<HeldTensor> held_moments(int which) const;  // 1 or 2
+  std::vector<HeldTensor> held_weights() const;
   const Layout& layout() const { return layout_; }
   Order order() const { return experiment_.numerics == config::exact ? Order::kExact : Order::kFast; }
 
@@ -121,6 +123,9 @@ class TrainingStep {
   void enter(RunPhase phase, std::int64_t step) const {
     if (observer_ != nullptr) observer_->enter(phase, step);
   }
+  template <class Read>
+  std::vector<HeldTensor> held(Read read) const;  // read(piece of the optimizer) -> its tensor
+  std::string name_nonfinite();
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
   void reduce_loss(std::int64_t step);
 
@@ -135,6 +140,7 @@ class TrainingStep {
   RunObserver* observer_ = nullptr;
   SpanRule spans_;
   ParamList list_;
+  ParamList model_list_;
   std::vector<std::unique_ptr<Stage>> stages_;  // of this rank, chunk by chunk
   std::unique_ptr<PipelineRun> pipeline_;
   Schedule schedule_;  // this rank's, for schedule_micro_batches_
@@ -143,9 +149,10 @@ class TrainingStep {
   std::unique_ptr<ReplicaSums> replicas_;
   std::unique_ptr<GradientBuckets> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientNorm> norm_;
   ArenaTensor loss_;        // [groups] f32
   ArenaTensor loss_total_;  // [1] f32
-  ArenaTensor count_;       // [1] f32
+  ArenaTensor count_;       // [1] i64
   ArenaTensor scale_;       // [1] f32
   double exposed_seconds_ = 0;
 };

@@ -91,6 +91,7 @@ void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment,
               .experiment = "trial\n",
               .config_json = "{}\n",
               .tokenizer_json = "{}\n",
+              .specs = checkpoint_specs(training),
               .params = checkpoint_params(training)});
   saver.wait();
   const CheckpointSaver::Outcome outcome = saver.finish();

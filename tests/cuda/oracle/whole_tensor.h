@@ -46,7 +46,7 @@ struct Decision {
   Result norm, clip;
   double skip, applied;
 };
-inline Decision decide_step(const Values& sums, const Values& flags, double limit, double applied) {
+inline Decision decide_step(const Values& sums, double limit, double applied) {
   double squares = 0;
   for (double one : sums) squares += one;
   Decision decision{Result(1), Result(1), 0, applied};
@@ -54,8 +54,6 @@ inline Decision decide_step(const Values& sums, const Values& flags, double limi
   const double norm = decision.norm.value[0];
   decision.clip.add(0, norm > limit && limit > 0 ? limit / norm : 1);
   decision.skip = !std::isfinite(round_to(kF32, norm));
-  for (double flag : flags)
-    if (flag != 0) decision.skip = 1;
   decision.applied += 1 - decision.skip;
   return decision;
 }

@@ -124,8 +124,9 @@ void add_sum(Trial& trial) {
 }
 
 void reciprocal(Trial& trial) {
-  for (double count : {0.0, 1.0, 3.0, 4097.0}) {
-    const Operand scale = trial.poisoned({1}, DType::kF32), given = trial.given({1}, DType::kF32, {count});
+  // The last is no fp32 number.
+  for (double count : {0.0, 1.0, 3.0, 4097.0, 0x1p25 + 1}) {
+    const Operand scale = trial.poisoned({1}, DType::kF32), given = trial.given({1}, DType::kI64, {count});
     trial.ops.reciprocal(trial.stream, scale, given, 65536.0f);
     trial.describe("count " + std::to_string(count));
     trial.expect_exactly("scale", scale, {count == 0 ? 0 : oracle::round_to(oracle::kF32, 65536 / count)});

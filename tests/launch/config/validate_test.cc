@@ -124,7 +124,7 @@ TEST(Validate, LayoutsMustCutTheModelEvenly) {
 
 TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
   const LoadedRun cluster =
-      load_run_text(kSound + "mesh: {pp: 2, cp: 2, tp: 2}\nzero: {stage: 1}\nrecompute: full\ndevice: cuda\n",
+      load_run_text(kSound + "mesh: {pp: 2, cp: 2, tp: 2}\nrecompute: full\ndevice: cuda\n",
                     "run.yaml", {}, std::nullopt);
   try {
     check_runnable_here(cluster);
@@ -133,7 +133,7 @@ TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
     EXPECT_THAT(error.what(),
                 AllOf(HasSubstr("run.yaml:2:12: mesh.pp: pipeline parallelism"),
                       HasSubstr("mesh.cp: context parallelism"), HasSubstr("mesh.tp: tensor parallelism"),
-                      HasSubstr("run.yaml:3:15: zero.stage: sharding by ZeRO"), HasSubstr("recompute: recomputation"),
+                      HasSubstr("recompute: recomputation"),
                       HasSubstr("device: training on CUDA"), HasSubstr("data.path: no data set")));
   }
 }

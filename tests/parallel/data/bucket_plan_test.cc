@@ -45,7 +45,7 @@ std::vector<ParamSpec> any_specs() {
 TEST(BucketPlan, BucketsFollowTheBackwardPassAndCoverEachParameterOnce) {
   const std::vector<ParamSpec> specs = {spec_of("a", {3000}), spec_of("b", {10}),    spec_of("c", {1024}),
                                         spec_of("d", {1025}), spec_of("e", {70000}), spec_of("f", {1})};
-  const BucketPlan plan = plan_buckets(specs, {}, 4096 * sizeof(float));
+  const BucketPlan plan = plan_buckets(specs, {}, 0, 4096 * sizeof(float));
   std::vector<std::pair<std::size_t, std::size_t>> parameters;
   for (const BucketPlan::Bucket& bucket : plan.buckets) parameters.emplace_back(bucket.first, bucket.last);
   EXPECT_THAT(parameters, ElementsAre(std::pair(5, 6), std::pair(4, 5), std::pair(1, 4), std::pair(0, 1)));
@@ -56,7 +56,7 @@ TEST(BucketPlan, ABucketNeverSpansTwoUnits) {
   const std::vector<ParamSpec> specs = {spec_of("table", {4, 3}, "tokens"), spec_of("a", {5}, "layers.0"),
                                         spec_of("b", {6}, "layers.0"), spec_of("c", {5000}, "layers.1"),
                                         spec_of("d", {3}, "layers.1")};
-  const BucketPlan plan = plan_buckets(specs, {}, 4096 * sizeof(float));
+  const BucketPlan plan = plan_buckets(specs, {}, 0, 4096 * sizeof(float));
   std::vector<std::string> units;
   for (const BucketPlan::Bucket& bucket : plan.buckets)
     units.push_back(plan.units[bucket.unit].name + ": " + plan.parameters[bucket.first].name + " to " +
@@ -69,7 +69,7 @@ RC_GTEST_PROP(BucketPlan, TheRanksPartsAreEqualAndCoverEachElementOfEachParamete
   const auto dp = *rc::gen::inRange<std::int64_t>(1, 6);
   const auto tp = *rc::gen::inRange<std::int64_t>(1, 4);
   const auto tp_index = *rc::gen::inRange<std::int64_t>(0, tp);
-  const BucketPlan plan = plan_buckets(specs, at(dp, 0, tp, tp_index), *rc::gen::inRange<std::size_t>(1, 40000));
+  const BucketPlan plan = plan_buckets(specs, at(dp, 0, tp, tp_index), 0, *rc::gen::inRange<std::size_t>(1, 40000));
 
   std::vector<std::vector<int>> held;
   for (std::size_t i = 0; i < specs.size(); ++i) {
@@ -110,13 +110,42 @@ RC_GTEST_PROP(BucketPlan, RanksThatCutUnevenlyPlanTheSameBuckets, ()) {
   const auto dp = *rc::gen::inRange<std::int64_t>(1, 4);
   const auto tp = *rc::gen::inRange<std::int64_t>(1, 6);
   const auto bytes = *rc::gen::inRange<std::size_t>(1, 40000);
-  const BucketPlan first = plan_buckets(specs, at(dp, 0, tp, 0), bytes);
+  const BucketPlan first = plan_buckets(specs, at(dp, 0, tp, 0), 0, bytes);
   for (std::int64_t index = 1; index < tp; ++index) {
-    const BucketPlan other = plan_buckets(specs, at(dp, dp - 1, tp, index), bytes);
+    const BucketPlan other = plan_buckets(specs, at(dp, dp - 1, tp, index), 0, bytes);
     RC_ASSERT(other.buckets.size() == first.buckets.size());
     for (std::size_t b = 0; b < first.buckets.size(); ++b) RC_ASSERT(other.buckets[b].range == first.buckets[b].range);
     for (std::size_t i = 0; i < specs.size(); ++i) RC_ASSERT(other.parameters[i].begin == first.parameters[i].begin);
   }
+}
+
+// What ranks of a stage keep, in the order in which they keep it.
+RC_GTEST_PROP(BucketPlan, UnderZeroARankKeepsItsPartsOfWhatHasValuesOneAfterTheOther, ()) {
+  std::vector<ParamSpec> specs = any_specs();
+  if (specs.size() > 1 && specs.back().unit != specs[0].unit) {
+    specs.back().shape = specs[0].shape;
+    specs.back().cuts = specs[0].cuts;
+    specs.back().tied_to = specs[0].name;
+  }
+  const auto dp = *rc::gen::inRange<std::int64_t>(1, 6);
+  const auto rank = *rc::gen::inRange<std::int64_t>(0, dp);
+  const int stage = *rc::gen::inRange(0, 4);
+  const BucketPlan plan = plan_buckets(specs, at(dp, rank), stage, *rc::gen::inRange<std::size_t>(1, 40000));
+  std::int64_t next = 0;
+  for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
+    RC_ASSERT(plan.own(b) == plan.part(b, rank));
+    RC_ASSERT(plan.kept(b) == (stage == 0 ? plan.buckets[b].range : plan.own(b)));
+    bool valued = false;
+    const BucketPlan::Unit& unit = plan.units[plan.buckets[b].unit];
+    for (std::size_t i = unit.first; i < unit.last; ++i) valued |= specs[i].tied_to.empty();
+    RC_ASSERT(unit.valued == valued);
+    if (!valued) continue;
+    RC_ASSERT(plan.kept_begin(b) == next);
+    next += plan.kept(b).size();
+  }
+  RC_ASSERT(next == plan.kept_elements());
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    RC_ASSERT(plan.parameters[i].owner == (specs[i].tied_to.empty() ? i : 0));
 }
 
 }  // namespace

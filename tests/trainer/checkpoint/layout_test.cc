@@ -57,9 +57,13 @@ void any_cuts_and_ranks() {
     for (int i = 0; i < cuts; ++i)
       spec.cuts.push_back({*rc::gen::inRange(0, spec.shape.dims()), i == 0 ? Axis::kTp : Axis::kDp});
   }
+  cut.runs = *rc::gen::arbitrary<bool>();
+  cut.staged = *rc::gen::arbitrary<bool>();
   RC_ASSERT(save_model(folder.path() / "many", cut, any_grid(), max_file_bytes).error == "");
   expect_same_files(folder.path() / "one/step-00000100", folder.path() / "many/step-00000100");
 
+  cut.runs = *rc::gen::arbitrary<bool>();
+  cut.staged = *rc::gen::arbitrary<bool>();
   const Loaded loaded = load_model(folder.path() / "one", cut, any_grid());
   RC_ASSERT(loaded.step == 100);
   RC_ASSERT(loaded.passed_over.empty());

@@ -91,6 +91,29 @@ float value_of(const Model& model, std::size_t param, int kind, std::int64_t ele
   return std::bit_cast<float>(static_cast<std::uint32_t>(x & 0x80FFFFFF) | 0x3B000000u);
 }
 
+namespace {
+
+std::vector<std::pair<std::size_t, Box>> boxes_of(const Model& model, AxisPlaces places) {
+  const AxisPlace dp = places[Axis::kDp], pp = places[Axis::kPp];
+  if (model.runs) places[Axis::kDp] = {};
+  std::vector<std::pair<std::size_t, Box>> boxes;
+  for (std::size_t p = 0; p < model.specs.size(); ++p) {
+    const bool here = static_cast<std::int64_t>(p) % pp.parts == pp.index || (p == 0 && pp.index == pp.parts - 1);
+    if (model.staged && !here) continue;
+    const Box box = local_box(model.specs[p], places);
+    if (!model.runs) {
+      boxes.emplace_back(p, box);
+      continue;
+    }
+    const std::int64_t begin = box.elements() * dp.index / dp.parts;
+    const std::int64_t end = box.elements() * (dp.index + 1) / dp.parts;
+    for (const Box& part : boxes_of_run(box.size, begin, end)) boxes.emplace_back(p, inside(box, part));
+  }
+  return boxes;
+}
+
+}  // namespace
+
 HeldModel::HeldModel(LocalRank& rank, const Model& model, const std::vector<AxisPlaces>& places, Fill fill)
     : rank_(rank) {
   context_ = {.device = &rank.device(), .ops = nullptr, .arena = nullptr, .compute = rank.compute()};
@@ -101,10 +124,11 @@ HeldModel::HeldModel(LocalRank& rank, const Model& model, const std::vector<Axis
             .experiment = model.experiment,
             .config_json = "{\"model_type\": \"small\"}\n",
             .tokenizer_json = "{\"version\": \"1.0\"}\n",
+            .specs = {},
             .params = {}};
-  for (std::size_t p = 0; p < model.specs.size(); ++p) {
+  for (const ParamSpec& spec : model.specs) state_.specs.push_back(&spec);
+  for (const auto& [p, box] : boxes_of(model, places[static_cast<std::size_t>(rank.rank())])) {
     const ParamSpec& spec = model.specs[p];
-    const Box box = local_box(spec, places[static_cast<std::size_t>(rank.rank())]);
     const auto make = [&](int kind) {
       std::vector<float> values(static_cast<std::size_t>(box.elements()));
       if (fill == Fill::kValues && !box.empty())
@@ -124,6 +148,7 @@ HeldModel::HeldModel(LocalRank& rank, const Model& model, const std::vector<Axis
 void HeldModel::expect_values(const Model& model) {
   for (std::size_t p = 0; p < state_.params.size(); ++p) {
     const CheckpointParam& param = state_.params[p];
+    const auto number = static_cast<std::size_t>(param.spec - state_.specs[0]);
     if (param.box.empty()) continue;
     const Tensor tensors[] = {param.master, param.first_moment, param.second_moment};
     for (int kind = 0; kind < 3; ++kind) {
@@ -132,7 +157,7 @@ void HeldModel::expect_values(const Model& model) {
       for_each_run(param.spec->shape, param.box, [&](BoxRun run) {
         for (std::int64_t i = 0; i < run.count; ++i)
           wrong += std::bit_cast<std::uint32_t>(values[static_cast<std::size_t>(run.local + i)]) !=
-                   std::bit_cast<std::uint32_t>(value_of(model, p, kind, run.global + i));
+                   std::bit_cast<std::uint32_t>(value_of(model, number, kind, run.global + i));
       });
       EXPECT_EQ(wrong, 0) << param.spec->name << ", kind " << kind << ", rank " << rank_.rank();
     }
@@ -154,6 +179,7 @@ std::vector<AxisPlaces> grid(std::int64_t tp, std::int64_t dp, std::int64_t repl
     AxisPlaces& at = places.emplace_back();
     at[Axis::kTp] = {tp, rank % tp};
     at[Axis::kDp] = {dp, rank / tp % dp};
+    at[Axis::kPp] = {replicas, rank / (tp * dp)};
   }
   return places;
 }

@@ -52,10 +52,15 @@ struct Model {
   std::uint64_t seed = 1;
   std::int64_t step = 100;
   std::string experiment = "model {\n  layers: 2\n}\nseed: 7\n";
+  // How ranks hold it, beside the cuts of the specs. Runs: dp deals out runs of the elements that are left, which are
+  // several boxes. Staged: pp deals out whole parameters in turn, and its last place has a replica of the first.
+  bool runs = false;
+  bool staged = false;
 };
 float value_of(const Model& model, std::size_t param, int kind, std::int64_t element);  // kind: 0 master, 1, 2 moments
 
-// A rank's boxes and their tensors, at the places that `tp` and `dp` cut it to; the last rank may be a replica.
+// A rank's boxes and their tensors, at the places that `tp` and `dp` cut it to; ranks that differ on pp are replicas
+// unless the model is staged.
 class HeldModel {
  public:
   enum class Fill { kValues, kZeros };

@@ -6,6 +6,7 @@
 #include "tests/trainer/determined.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/generate/inference_model.h"
+#include "trainer/loop/train_loop.h"
 
 namespace trireme {
 namespace {
@@ -73,15 +74,7 @@ TEST(InferenceModel, TakesTheLikeliestTokensAndGoesOnPastItsContext) {
   Experiment experiment = small_experiment(model, 1);
   LocalGroup group(1);
   SmallRun run(group, experiment, {.global_batch = 1, .micro_batch = 1}, {}, 3);
-  std::vector<CheckpointParam> params;
-  for (ParamIndex i = 0; i < run.step().parameters().count(); ++i)
-    if (run.step().parameters().owned(i))
-      params.push_back({.spec = &run.step().parameters().spec(i),
-                        .box = whole(run.step().parameters().spec(i).shape),
-                        .master = run.step().optimizer().master(i),
-                        .first_moment = {},
-                        .second_moment = {}});
-  load_weights(run.rank().context(), directory, params);
+  load_weights(run.rank().context(), directory, checkpoint_params(run.step()));
   std::vector<std::int32_t> text = prompt;
   for (std::size_t i = 0; text.size() < 11; ++i) {
     const std::vector<double> last =

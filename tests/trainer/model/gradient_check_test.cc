@@ -173,7 +173,7 @@ class GradientCheck : public testing::Test {
     const Parameters parameters(context, list_.specs(), DType::kF32);
     for (ParamIndex i = 0; i < values.size(); ++i) rank_.write(parameters.value(i), values[i]);
     GradientBuckets buckets(context, parameters.plan(), rank_.peers(), rank_.communication(), nullptr,
-                            {.groups = order == Order::kExact ? 4 : 1});
+                            {.order = order, .groups = order == Order::kExact ? 4 : 1});
     const ArenaTensor loss = context.arena->allocate({buckets.groups()}, DType::kF32, "loss");
     const ArenaTensor scale = context.arena->allocate({1}, DType::kF32, "scale");
     context.ops->fill(context.compute, loss, 0);
@@ -208,7 +208,13 @@ class GradientCheck : public testing::Test {
         result.terms += std::abs(term);
       }
     }
-    for (ParamIndex i = 0; i < values.size(); ++i) result.gradient.push_back(rank_.read(buckets.reduced()[i]));
+    const BucketPlan& plan = parameters.plan();
+    for (ParamIndex i = 0; i < values.size(); ++i) {
+      const BucketPlan::Parameter& parameter = plan.parameters[i];
+      const std::int64_t begin = parameter.begin - plan.buckets[parameter.bucket].range.begin;
+      result.gradient.push_back(
+          rank_.read(buckets.reduced(parameter.bucket).flat(begin, begin + parameter.box.elements())));
+    }
     return result;
   }
 

@@ -13,6 +13,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/file_copy.h"
 #include "trainer/checkpoint/safetensors.h"
+#include "trainer/loop/train_loop.h"
 
 namespace trireme {
 namespace {
@@ -83,17 +84,7 @@ class HuggingFace : public testing::TestWithParam<config::Model::Family> {
         experiment(small_experiment(from.model, 2)),
         group(1),
         run(group, experiment, {.global_batch = 2, .micro_batch = 2}, {}, 3) {
-    std::vector<CheckpointParam> params;
-    for (ParamIndex i = 0; i < run.step().parameters().count(); ++i)
-      if (run.step().parameters().owned(i)) {
-        const ParamSpec& spec = run.step().parameters().spec(i);
-        params.push_back({.spec = &spec,
-                          .box = whole(spec.shape),
-                          .master = run.step().optimizer().master(i),
-                          .first_moment = {},
-                          .second_moment = {}});
-      }
-    load_weights(run.rank().context(), from.directory, params);
+    load_weights(run.rank().context(), from.directory, checkpoint_params(run.step()));
     run.step().optimizer().round_masters();
     tokens = expected.values<std::int32_t>("tokens");
   }

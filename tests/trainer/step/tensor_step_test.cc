@@ -78,15 +78,6 @@ class Assembly {
   std::mutex mutex_;
 };
 
-std::vector<double> part_of_values(const ParamSpec& spec, const Box& box, const std::vector<double>& all) {
-  std::vector<double> part(static_cast<std::size_t>(box.elements()));
-  for_each_run(spec.shape, box, [&](BoxRun run) {
-    for (std::int64_t i = 0; i < run.count; ++i)
-      part[static_cast<std::size_t>(run.local + i)] = all[static_cast<std::size_t>(run.global + i)];
-  });
-  return part;
-}
-
 // Step 1 from `weights`, and before it the losses of the first two samples.
 Outcome step_on(const MeshShape& mesh, const Case& which, const oracle::Tensors& weights,
                 const HostOptions& options = {}) {
@@ -102,20 +93,12 @@ Outcome step_on(const MeshShape& mesh, const Case& which, const oracle::Tensors&
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
     SmallRun run(group, rank, experiment, {.mesh = mesh, .recompute = which.recompute}, plan, how);
-    const Parameters& parameters = run.step().parameters();
-    for (ParamIndex i = 0; i < parameters.count(); ++i)
-      if (parameters.owned(i))
-        run.rank().write(run.step().optimizer().master(i),
-                         part_of_values(parameters.spec(i), parameters.box(i), weights.at(parameters.spec(i).name)));
-    run.step().optimizer().round_masters();
+    run.set_weights(weights);
     const auto me = static_cast<std::size_t>(rank);
     losses[me] = run.rank().read(run.step().sample_losses(small_batch(experiment.model, {0, which.micro_batch})));
     reports[me] = run.run(1, kRate);
-    for (ParamIndex i = 0; i < parameters.count(); ++i) {
-      if (!parameters.owned(i)) continue;
-      assembly.add(parameters.spec(i), parameters.box(i), run.rank().read(run.step().gradients()[i]),
-                   outcome.gradients);
-    }
+    for (const HeldTensor& held : run.step().held_gradients())
+      assembly.add(*held.spec, held.box, run.rank().read(held.tensor), outcome.gradients);
   });
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
     EXPECT_EQ(reports[rank].loss, reports[0].loss) << "rank " << rank;
