@@ -40,8 +40,8 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 std::string layout_text(const config::Run& run) {
-  return fmt::format("dp={} pp={} cp={} tp={}, micro-batch {}", run.mesh().dp(), run.mesh().pp(), run.mesh().cp(),
-                     run.mesh().tp(), run.train().micro_batch());
+  return fmt::format("dp={} pp={} cp={} tp={}, ZeRO {}, micro-batch {}", run.mesh().dp(), run.mesh().pp(),
+                     run.mesh().cp(), run.mesh().tp(), run.zero().stage(), run.train().micro_batch());
 }
 
 void log_ledgers(const config::Run& run, const StepPlan& plan, int ranks, int threads, double peak_flops) {

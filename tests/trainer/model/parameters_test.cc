@@ -65,11 +65,11 @@ TEST_F(InitialWeights, AreNormalNumbersKeyedBySeedNameAndElement) {
   const std::vector<ParamSpec> list = parameters_of(config::Model::gpt2, true);
   for (const ParamSpec& spec : list) {
     const std::vector<double> values = all(spec, 11);
+    const std::string& name = spec.tied_to.empty() ? spec.name : spec.tied_to;  // what is tied begins alike
     for (std::size_t e = 0; e < values.size(); ++e) {
       double want = spec.init.kind == Init::Kind::kOnes ? 1 : 0;
       if (spec.init.kind == Init::Kind::kNormal)
-        want =
-            static_cast<float>(static_cast<double>(spec.init.std) * oracle::normal(e, oracle::key_of(11, spec.name)));
+        want = static_cast<float>(static_cast<double>(spec.init.std) * oracle::normal(e, oracle::key_of(11, name)));
       // fp64 on both sides, then one rounding.
       ASSERT_NEAR(values[e], want, 0x1p-23 * std::abs(want)) << spec.name << "[" << e << "]";
     }
