@@ -37,16 +37,15 @@ struct History {
   bool operator==(const History&) const = default;
 };
 
-// Steps 1 to `steps` on dp ranks; what all of them agree on.
-History train(const Experiment& experiment, BatchPlan plan, int zero_stage, int steps, const HostOptions& options = {},
-              double rate = kRate) {
-  std::vector<History> histories(static_cast<std::size_t>(plan.dp));
-  run_as_ranks(static_cast<int>(plan.dp), [&](LocalGroup& group, int rank) {
+// Steps 1 to `steps` on the ranks of a mesh; what all of them agree on.
+History train(const Experiment& experiment, const Layout& layout, BatchPlan plan, int steps,
+              const HostOptions& options = {}, double rate = kRate) {
+  std::vector<History> histories(static_cast<std::size_t>(layout.mesh.ranks()));
+  run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
     BatchPlan mine = plan;
-    mine.rank = rank;
+    mine.rank = places_of(layout.mesh, rank)[Axis::kDp].index;
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
-    const Layout layout{.mesh = {.dp = static_cast<int>(plan.dp)}, .zero_stage = zero_stage};
     SmallRun run(group, rank, experiment, layout, mine, how);
     History& history = histories[static_cast<std::size_t>(rank)];
     for (int step = 1; step <= steps; ++step) {
@@ -60,6 +59,11 @@ History train(const Experiment& experiment, BatchPlan plan, int zero_stage, int 
   });
   for (const History& other : histories) EXPECT_EQ(other, histories[0]);
   return histories[0];
+}
+History train(const Experiment& experiment, const BatchPlan& plan, int zero_stage, int steps,
+              const HostOptions& options = {}, double rate = kRate) {
+  const Layout layout{.mesh = {.dp = static_cast<int>(plan.dp)}, .zero_stage = zero_stage};
+  return train(experiment, layout, plan, steps, options, rate);
 }
 
 std::string text(const BatchPlan& plan, int stage) {
@@ -91,6 +95,28 @@ TEST(LocalZeroExact, NoStageNeedsTheTimingOfStreamsOrFollowsDeviceMemory) {
           train(experiment, plan, stage, 2, {.streams = StreamMode::kLazy, .shuffle_seed = 5, .guard_memory = true}),
           plain)
           << text(plan, stage);
+  }
+}
+
+TEST(LocalZeroExact, BesideAPipelineGivesTheSameBits) {
+  Experiment experiment = exact(experiment_of(config::Model::llama, config::bf16, 8), 4);
+  experiment.model.set_layers(3);
+  const History one = train(experiment, {.global_batch = 8, .micro_batch = 8}, 0, 2);
+  for (const int stage : {0, 1, 2, 3})
+    for (const auto schedule : {config::Pipeline::gpipe, config::Pipeline::one_f_one_b}) {
+      const Layout layout{.mesh = {.dp = 2, .pp = 2}, .zero_stage = stage, .schedule = schedule};
+      EXPECT_EQ(train(experiment, layout, {.global_batch = 8, .micro_batch = 1, .dp = 2}, 2), one) << stage;
+    }
+}
+
+TEST(LocalZero, BesideTensorParallelismStaysWithinTheBound) {
+  const Experiment experiment = experiment_of(config::Model::llama, config::fp32, 6);
+  const History one = train(experiment, {.global_batch = 6, .micro_batch = 6}, 0, 1);
+  for (const int stage : {0, 1, 2, 3}) {
+    const Layout layout{.mesh = {.dp = 2, .tp = 3}, .zero_stage = stage};
+    const History many = train(experiment, layout, {.global_batch = 6, .micro_batch = 1, .dp = 2}, 1);
+    EXPECT_NEAR(many.losses[0] / one.losses[0], 1, 2048 * 0x1p-24) << stage;
+    EXPECT_NEAR(many.norms[0] / one.norms[0], 1, 2048 * 0x1p-24) << stage;
   }
 }
 
