@@ -1,6 +1,6 @@
-// A step under tensor parallelism against the same step on one rank: every parameter's gradient, the loss and the
-// losses of an evaluation. Ranks are threads. The bound of a gradient is c u sum|what each token gives to it|, from the
-// fp64 model (tests/trainer/oracle); u is the unit roundoff of the activations.
+// A step under tensor parallelism against the same step on one rank: every parameter's gradient, the loss, the norm,
+// the weights after it and the losses of an evaluation. Ranks are threads. The bound of a gradient is c u sum|what each
+// token gives to it|, from the fp64 model (tests/trainer/oracle); u is the unit roundoff of the activations.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -50,8 +50,8 @@ Experiment experiment_of(const Case& which) {
 }
 
 struct Outcome {
-  double loss = 0;
-  oracle::Tensors gradients;  // whole ones
+  double loss = 0, norm = 0;
+  oracle::Tensors gradients, weights;  // whole ones
   std::vector<double> sample_losses;
 };
 
@@ -99,13 +99,17 @@ Outcome step_on(const MeshShape& mesh, const Case& which, const oracle::Tensors&
     reports[me] = run.run(1, kRate);
     for (const HeldTensor& held : run.step().held_gradients())
       assembly.add(*held.spec, held.box, run.rank().read(held.tensor), outcome.gradients);
+    for (const HeldTensor& held : run.step().held_masters())
+      assembly.add(*held.spec, held.box, run.rank().read(held.tensor), outcome.weights);
   });
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
     EXPECT_EQ(reports[rank].loss, reports[0].loss) << "rank " << rank;
+    EXPECT_EQ(reports[rank].grad_norm, reports[0].grad_norm) << "rank " << rank;
     EXPECT_EQ(losses[rank], losses[0]) << "rank " << rank;
     EXPECT_FALSE(reports[rank].skipped);
   }
   outcome.loss = reports[0].loss;
+  outcome.norm = reports[0].grad_norm;
   outcome.sample_losses = losses[0];
   return outcome;
 }
@@ -147,7 +151,7 @@ void expect_the_step_of_one_rank(const Case& which, const HostOptions& options =
   ASSERT_EQ(many.sample_losses.size(), one.sample_losses.size());
   for (std::size_t s = 0; s < one.sample_losses.size(); ++s)
     EXPECT_NEAR(many.sample_losses[s], one.sample_losses[s], most * one.sample_losses[s]);
-  double worst = 0;
+  double squares = 0, worst = 0;
   std::string where;
   ASSERT_EQ(many.gradients.size(), one.gradients.size());
   for (const auto& [name, values] : one.gradients) {
@@ -155,15 +159,19 @@ void expect_the_step_of_one_rank(const Case& which, const HostOptions& options =
     const std::vector<double>& bound = terms.at(name);
     ASSERT_EQ(got.size(), values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
+      squares += bound[i] * bound[i];
       const double off = std::abs(got[i] - values[i]);
       const double ratio = off == 0 ? 0 : off / (most * bound[i]);
       if (!(ratio <= worst)) {
         worst = ratio;
         where = name + "[" + std::to_string(i) + "]: " + std::to_string(got[i]) + ", not " + std::to_string(values[i]);
       }
+      // An update is lr g / (|g| + epsilon) of the clipped gradient, whose slope is at most lr / epsilon; and rounding.
+      EXPECT_NEAR(many.weights.at(name)[i], one.weights.at(name)[i], kRate / 1e-4 * most * bound[i] + 1e-6) << name;
     }
   }
   EXPECT_LE(worst, 1) << where;
+  EXPECT_NEAR(many.norm, one.norm, most * std::sqrt(squares));
   testing::Test::RecordProperty("worst_of_bound", std::to_string(worst));
 }
 
@@ -228,7 +236,7 @@ class TensorStep : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Layouts, TensorStep, testing::ValuesIn(kCases),
                          [](const auto& one) { return one.param.name; });
 
-TEST_P(TensorStep, GivesEveryGradientAndLossOfOneRank) { expect_the_step_of_one_rank(GetParam()); }
+TEST_P(TensorStep, GivesEveryGradientLossNormAndWeightOfOneRank) { expect_the_step_of_one_rank(GetParam()); }
 
 TEST_P(TensorStep, TakesTheMemoryAndMakesTheCallsOfItsPlanOnEveryRank) {
   const Case& which = GetParam();
@@ -298,6 +306,18 @@ TEST(TensorStepMistakes, RowsDropWhatTheyWouldOnOneRank) {
   Case which = plain("dropout", kGpt2, 4, 4, 4);
   which.dropout = 0.5;
   expect_the_step_of_one_rank(which);
+}
+
+// Clipping at half the norm: a norm that counts what is whole more than once, or what is cut once only, clips
+// otherwise.
+TEST(TensorStepMistakes, TheNormCountsEveryElementOnce) {
+  const Case which = plain("norm", kLlama, 4, 4, 2);
+  const oracle::Tensors weights = weights_of(which);
+  const Outcome many = step_on(which.mesh, which, weights);
+  double squares = 0;
+  for (const auto& [name, values] : many.gradients)
+    for (const double one : values) squares += one * one;
+  EXPECT_NEAR(many.norm, std::sqrt(squares), 0x1p-20 * std::sqrt(squares));
 }
 
 TEST(TensorStep, NeverFollowsDeviceMemoryAndNeverNeedsTheTimingOfStreams) {
