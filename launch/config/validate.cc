@@ -247,10 +247,9 @@ void check_trainable(const config::Run& run, const Sources& sources, Problems& p
     if (when && !problems.concerns(path)) problems.add(sources.of(path), path, reason);
   };
   const std::string later =
-      " is not implemented yet: `trireme config` checks such layouts, `trireme train` runs data parallelism only";
+      " is not implemented yet: `trireme config` checks such layouts, `trireme train` runs data and tensor parallelism";
   refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
   refuse(run.mesh().cp() > 1, "mesh.cp", "context parallelism" + later + "; set it to 1");
-  refuse(run.mesh().tp() > 1, "mesh.tp", "tensor parallelism" + later + "; set it to 1");
   refuse(run.recompute() != config::none, "recompute", "recomputation" + later + "; set it to none");
   refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
   refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
