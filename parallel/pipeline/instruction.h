@@ -5,7 +5,8 @@
 //   stage - 1 B  gradient of the input             R  receive the input, from stage - 1      r  receive the output's
 //   gradient, from W  gradient of the weights              stage + 1
 //
-// `1S3 +1r0` is one exchange: a transfer with a plus progresses together with the one before it.
+// `1S3 +1R4` is one exchange: a transfer with a plus progresses together with the one before it, of its kind:
+// activations (S, R) or gradients (s, r).
 #pragma once
 
 #include <cstdint>
@@ -34,6 +35,7 @@ struct Instruction {
   bool is_send() const { return kind == Kind::kSendOutput || kind == Kind::kSendGradient; }
   bool is_receive() const { return kind == Kind::kReceiveInput || kind == Kind::kReceiveGradient; }
   bool is_transfer() const { return is_send() || is_receive(); }
+  bool moves_gradient() const { return kind == Kind::kSendGradient || kind == Kind::kReceiveGradient; }
 };
 
 // Of a transfer: what the other stage must do, 2R0 for 1S0.

@@ -1,8 +1,10 @@
 #include "parallel/pipeline/simulate.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -15,111 +17,130 @@ namespace trireme {
 namespace {
 
 using Kind = Instruction::Kind;
-constexpr double kNever = -1;
+constexpr int kLanes = 2;  // activations, gradients
 
 class Simulator {
  public:
   Simulator(PipelineShape shape, Schedules schedules, const Costs& costs)
       : shape_(shape), schedules_(std::move(schedules)), costs_(costs), ranks_(schedules_.size()) {
     CHECK(ranks_.size() == static_cast<std::size_t>(shape.ranks), ranks_.size(), " lists for ", shape.ranks, " ranks");
-    for (std::size_t r = 0; r < ranks_.size(); ++r) ranks_[r].done.assign(schedules_[r].size(), kNever);
+    for (std::size_t r = 0; r < ranks_.size(); ++r)
+      for (const Instruction& each : schedules_[r]) {
+        Rank& rank = ranks_[r];
+        if (!each.is_transfer()) {
+          rank.computes.push_back(each);
+          continue;
+        }
+        std::vector<Group>& groups = rank.lanes[lane_of(each)].groups;
+        if (!each.joined) groups.push_back({.members = {}, .computes_before = rank.computes.size()});
+        CHECK(!groups.empty(), to_string(each), " joins nothing");
+        groups.back().members.push_back(each);
+      }
   }
 
+  // As far as it goes.
   void run() {
     for (bool some = true; some;) {
       some = false;
       for (std::size_t r = 0; r < ranks_.size(); ++r) {
         some = compute(r) || some;
-        some = come_to_transfers(r) || some;
+        for (int lane = 0; lane < kLanes; ++lane) some = come_to_next(r, lane) || some;
       }
       some = meet() || some;
     }
   }
 
-  // Where ranks wait for each other in a circle, lets some of them come to what others wait for them to receive. False
-  // where that helps nowhere.
+  // Where lanes wait for each other in a circle, lets their sends go together with what they receive next. False where
+  // there is nothing to join.
   bool join_circles() {
     bool some = false;
-    std::vector<int> visited(ranks_.size(), -1);  // by the walk from which rank
-    for (int start = 0; start < shape_.ranks; ++start) {
-      std::optional<int> r = start;
-      while (r && visited[index(*r)] < 0) {
-        visited[index(*r)] = start;
-        r = waits_for(index(*r));
+    std::map<Node, Node> seen;  // -> where the walk that saw it began
+    for (int rank = 0; rank < shape_.ranks; ++rank)
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const Node start{rank, lane};
+        std::optional<Node> at = start;
+        while (at && seen.try_emplace(*at, start).second) at = waits_for(*at);
+        if (!at || seen[*at] != start) continue;
+        const Node first = *at;
+        std::vector<Node> circle;
+        do {
+          circle.push_back(*at);
+          at = waits_for(*at);
+        } while (at && *at != first);
+        for (const Node& node : circle) some = join(node) || some;
       }
-      if (!r || visited[index(*r)] != start) continue;
-      std::vector<Join> joins;
-      const int first = *r;
-      do {
-        if (const std::optional<Join> join = join_for(index(*r))) joins.push_back(*join);
-        r = waits_for(index(*r));
-      } while (r && *r != first);
-      some = join_nearest(joins) || some;
-    }
     return some;
   }
 
-  Simulation result() {
+  Simulation result() const {
     Simulation result;
     double busy = 0;
     for (const Rank& rank : ranks_) {
       result.timeline.push_back(rank.slots);
-      result.makespan = std::max({result.makespan, rank.compute_free, rank.transfers_free});
+      result.makespan = std::max({result.makespan, rank.compute_free, rank.lanes[0].free, rank.lanes[1].free});
       for (const Slot& slot : rank.slots) busy += slot.end - slot.begin;
     }
     if (result.makespan > 0) result.bubble = 1 - busy / (result.makespan * static_cast<double>(ranks_.size()));
     for (const Schedule& schedule : schedules_) result.peak_saved.push_back(peak_saved(schedule));
-    result.deadlock = stuck();
+    result.deadlock = deadlock();
     return result;
   }
-
   const Schedules& schedules() const { return schedules_; }
 
  private:
-  static std::size_t index(int rank) { return static_cast<std::size_t>(rank); }
-
   using Key = std::tuple<int, char, int>;
+  using Node = std::pair<int, int>;  // rank, lane
+  struct Group {                     // transfers that are come to and done together
+    std::vector<Instruction> members;
+    std::size_t computes_before = 0;  // in the rank's list
+    std::optional<double> come_to{};
+    std::size_t met = 0;  // members
+    double end = 0;
+  };
+  struct Lane {
+    std::vector<Group> groups;
+    std::size_t next = 0;  // the first that is not done
+    double free = 0;
+  };
   struct Rank {
-    std::size_t computed = 0;     // instructions before it that compute have
-    std::size_t transferred = 0;  // transfers before it are done
-    std::size_t come_to = 0;      // transfers before it have been come to
-    std::size_t finished = 0;     // all before it is
+    std::vector<Instruction> computes;
+    std::size_t computed = 0;
     double compute_free = 0;
-    double transfers_free = 0;
-    std::vector<double> done;  // instruction -> when; kNever: not yet
     std::vector<Slot> slots;
+    std::array<Lane, kLanes> lanes;
   };
   struct Posted {
-    int rank = 0;
-    std::size_t index = 0;
+    std::size_t rank = 0;
+    Instruction instruction;
     double at = 0;
   };
 
+  static std::size_t lane_of(const Instruction& transfer) { return transfer.moves_gradient() ? 1 : 0; }
   static Key key(const Instruction& i) { return {i.stage, static_cast<char>(i.kind), i.micro_batch}; }
-  double when(const Instruction& instruction) const {
-    const auto found = finished_.find(key(instruction));
-    return found == finished_.end() ? kNever : found->second;
+  Lane& lane(const Node& node) {
+    return ranks_[static_cast<std::size_t>(node.first)].lanes[static_cast<std::size_t>(node.second)];
   }
+  bool is_finished(const Instruction& i) const { return finished_.contains(key(i)); }
+
   double cost(Kind kind) const {
     if (kind == Kind::kForward) return costs_.forward;
-    if (kind == Kind::kBackwardInput) return costs_.backward_input;
-    return kind == Kind::kBackwardWeight ? costs_.backward_weight : costs_.transfer;
+    return kind == Kind::kBackwardInput ? costs_.backward_input : costs_.backward_weight;
   }
 
-  // What must be finished before `now`: on this rank or, through a receive, on another.
+  // What must be finished before `now`, all of the same rank.
   std::vector<Instruction> needs(const Instruction& now) const {
     const auto [stage, kind, m, joined] = now;
     const auto apart = [&](int other) { return shape_.rank_of(stage) != shape_.rank_of(other); };
     switch (kind) {
       case Kind::kForward:
         if (stage == 0) return {};
-        return {apart(stage - 1) ? Instruction{stage, Kind::kReceiveInput, m}
-                                 : Instruction{stage - 1, Kind::kForward, m}};
+        if (apart(stage - 1)) return {{stage, Kind::kReceiveInput, m}};
+        return {{stage - 1, Kind::kForward, m}};
       case Kind::kBackwardInput: {
         std::vector<Instruction> all = {{stage, Kind::kForward, m}};
-        if (stage < shape_.last_stage())
-          all.push_back(apart(stage + 1) ? Instruction{stage, Kind::kReceiveGradient, m}
-                                         : Instruction{stage + 1, Kind::kBackwardInput, m});
+        if (stage == shape_.last_stage()) return all;
+        const Instruction received{stage, Kind::kReceiveGradient, m}, made{stage + 1, Kind::kBackwardInput, m};
+        all.push_back(apart(stage + 1) ? received : made);
         return all;
       }
       case Kind::kBackwardWeight:
@@ -133,74 +154,55 @@ class Simulator {
   }
   std::optional<Instruction> missing(const Instruction& now) const {
     for (const Instruction& each : needs(now))
-      if (when(each) == kNever) return each;
+      if (!is_finished(each)) return each;
     return std::nullopt;
   }
 
   bool compute(std::size_t r) {
     Rank& rank = ranks_[r];
-    const Schedule& schedule = schedules_[r];
-    bool some = false;
-    for (; rank.computed < schedule.size(); ++rank.computed) {
-      const Instruction& now = schedule[rank.computed];
-      if (now.is_transfer()) continue;
+    const std::size_t before = rank.computed;
+    for (; rank.computed < rank.computes.size(); ++rank.computed) {
+      const Instruction& now = rank.computes[rank.computed];
       if (missing(now)) break;
       double begin = rank.compute_free;
-      for (const Instruction& each : needs(now)) begin = std::max(begin, when(each));
+      for (const Instruction& each : needs(now)) begin = std::max(begin, finished_.at(key(each)));
       rank.compute_free = begin + cost(now.kind);
       rank.slots.push_back({now, begin, rank.compute_free});
-      finish(r, rank.computed, rank.compute_free);
-      some = true;
+      finished_[key(now)] = rank.compute_free;
     }
-    return some;
+    return rank.computed > before;
   }
 
-  // Comes to the next transfer and those joined to it, once all before them is done.
-  bool come_to_transfers(std::size_t r) {
+  bool come_to_next(std::size_t r, int number) {
     Rank& rank = ranks_[r];
-    const Schedule& schedule = schedules_[r];
-    while (rank.transferred < rank.come_to && rank.done[rank.transferred] != kNever) ++rank.transferred;
-    if (rank.transferred < rank.come_to) return false;
-    std::size_t first = rank.come_to;
-    while (first < schedule.size() && !schedule[first].is_transfer()) ++first;
-    if (first == schedule.size() || rank.computed < first) return false;
-    std::size_t last = first + 1;
-    while (last < schedule.size() && schedule[last].joined) ++last;
-    for (std::size_t i = first; i < last; ++i)
-      if (missing(schedule[i])) return false;
-    for (std::size_t i = first; i < last; ++i) come_to(r, i);
-    rank.transferred = first;
-    rank.come_to = last;
+    Lane& lane = rank.lanes[static_cast<std::size_t>(number)];
+    if (lane.next == lane.groups.size()) return false;
+    Group& group = lane.groups[lane.next];
+    if (group.come_to || rank.computed < group.computes_before) return false;
+    for (const Instruction& each : group.members)
+      if (missing(each)) return false;
+    group.come_to = lane.free;
+    if (group.computes_before > 0) group.come_to = std::max(lane.free, rank.slots[group.computes_before - 1].end);
+    for (const Instruction& each : group.members) post(r, each, *group.come_to);
     return true;
   }
-
-  void come_to(std::size_t r, std::size_t at) {
-    const Rank& rank = ranks_[r];
-    const Instruction& now = schedules_[r][at];
-    double ready = rank.transfers_free;
-    for (std::size_t i = at; i-- > 0;)  // what was computed last before it
-      if (!schedules_[r][i].is_transfer()) {
-        ready = std::max(ready, rank.done[i]);
-        break;
-      }
-    const int me = static_cast<int>(r), peer = shape_.rank_of(counterpart(now).stage);
-    (now.is_send() ? sends_[{me, peer}] : receives_[{peer, me}]).push_back({me, at, ready});
+  void post(std::size_t r, const Instruction& transfer, double at) {
+    const int me = static_cast<int>(r), peer = shape_.rank_of(counterpart(transfer).stage);
+    const auto way =
+        transfer.is_send() ? std::tuple(me, peer, lane_of(transfer)) : std::tuple(peer, me, lane_of(transfer));
+    (transfer.is_send() ? sends_ : receives_)[way].push_back({r, transfer, at});
   }
 
-  // Sends and receives whose both sides have been come to.
+  // Sends and receives whose both sides have been come to, each pair of ranks' in order.
   bool meet() {
     bool some = false;
-    for (auto& [between, sends] : sends_) {
-      std::deque<Posted>& receives = receives_[between];
+    for (auto& [way, sends] : sends_) {
+      std::deque<Posted>& receives = receives_[way];
       while (!sends.empty() && !receives.empty()) {
         const Posted send = sends.front(), receive = receives.front();
-        if (!(counterpart(at(send)) == apart_from_joining(at(receive)))) break;  // would take one for the other
+        if (key(counterpart(send.instruction)) != key(receive.instruction)) break;  // one would be taken for the other
         const double end = std::max(send.at, receive.at) + costs_.transfer;
-        for (const Posted& side : {send, receive}) {
-          Rank& rank = ranks_[static_cast<std::size_t>(side.rank)];
-          rank.transfers_free = std::max(rank.transfers_free, end);
-          finish(static_cast<std::size_t>(side.rank), side.index, end);
-        }
+        for (const Posted& side : {send, receive}) arrive(side, end);
         sends.pop_front();
         receives.pop_front();
         some = true;
@@ -208,85 +210,70 @@ class Simulator {
     }
     return some;
   }
-
-  const Instruction& at(const Posted& posted) const {
-    return schedules_[static_cast<std::size_t>(posted.rank)][posted.index];
-  }
-  static Instruction apart_from_joining(Instruction instruction) {
-    instruction.joined = false;
-    return instruction;
-  }
-  void finish(std::size_t r, std::size_t index, double end) {
-    ranks_[r].done[index] = end;
-    finished_[key(schedules_[r][index])] = end;
+  void arrive(const Posted& side, double end) {
+    Lane& lane = ranks_[side.rank].lanes[lane_of(side.instruction)];
+    Group& group = lane.groups[lane.next];
+    group.end = std::max(group.end, end);
+    met_.insert(key(side.instruction));
+    if (++group.met < group.members.size()) return;
+    for (const Instruction& each : group.members) finished_[key(each)] = group.end;
+    lane.free = group.end;
+    ++lane.next;
   }
 
-  // The instruction that rank `r` cannot finish.
-  const Instruction* stands_at(std::size_t r) {
-    Rank& rank = ranks_[r];
-    while (rank.finished < rank.done.size() && rank.done[rank.finished] != kNever) ++rank.finished;
-    return rank.finished < rank.done.size() ? &schedules_[r][rank.finished] : nullptr;
-  }
-  Instruction awaited(const Instruction& now) const {
-    if (const std::optional<Instruction> need = missing(now)) return *need;
-    return now.is_transfer() ? counterpart(now) : now;
-  }
-  std::optional<int> waits_for(std::size_t r) {
-    const Instruction* now = stands_at(r);
-    if (now == nullptr) return std::nullopt;
-    return shape_.rank_of(awaited(*now).stage);
-  }
-
-  // The receive at `index` of the rank, which a peer waits for, may join what the rank stands at.
-  struct Join {
-    std::size_t rank = 0;
-    std::size_t index = 0;
-    std::size_t distance = 0;
-  };
-  std::optional<Join> join_for(std::size_t waiting) {
-    const Instruction* now = stands_at(waiting);
-    if (now == nullptr || missing(*now) || !now->is_send()) return std::nullopt;
-    const Instruction receive = counterpart(*now);
-    const std::size_t r = index(shape_.rank_of(receive.stage));
-    const Rank& rank = ranks_[r];
-    if (stands_at(r) == nullptr || rank.come_to <= rank.finished) return std::nullopt;
-    const Schedule& mine = schedules_[r];
-    const auto at = std::find(mine.begin() + static_cast<std::ptrdiff_t>(rank.come_to), mine.end(), receive);
-    if (at == mine.end()) return std::nullopt;
-    const auto place = static_cast<std::size_t>(at - mine.begin());
-    return Join{r, place, place - rank.come_to};
+  // Without whom this lane cannot go on: the rank that its transfer is for, or what this rank's computing waits for.
+  std::optional<Node> waits_for(const Node& node) {
+    const Lane& mine = lane(node);
+    if (mine.next == mine.groups.size()) return std::nullopt;
+    const Group& group = mine.groups[mine.next];
+    if (group.come_to) {
+      for (const Instruction& each : group.members)
+        if (!met_.contains(key(each))) return Node{shape_.rank_of(counterpart(each).stage), node.second};
+    }
+    const Rank& rank = ranks_[static_cast<std::size_t>(node.first)];
+    if (rank.computed == rank.computes.size()) return std::nullopt;
+    const std::optional<Instruction> need = missing(rank.computes[rank.computed]);
+    if (!need || !need->is_transfer()) return std::nullopt;
+    return Node{node.first, static_cast<int>(lane_of(*need))};
   }
 
-  // Those that stand next to what they join; if there are none, one that is moved ahead of what is computed between.
-  bool join_nearest(const std::vector<Join>& joins) {
-    const auto nearest = std::min_element(joins.begin(), joins.end(),
-                                          [](const Join& a, const Join& b) { return a.distance < b.distance; });
-    if (nearest == joins.end()) return false;
-    for (const Join& join : joins)
-      if (join.distance == 0 || &join == &*nearest) this->join(join);
+  bool join(const Node& node) {
+    Lane& mine = lane(node);
+    if (mine.next + 1 >= mine.groups.size() || !mine.groups[mine.next].come_to) return false;
+    Group& group = mine.groups[mine.next];
+    Group& next = mine.groups[mine.next + 1];
+    const bool sends = std::any_of(group.members.begin(), group.members.end(), [&](const Instruction& each) {
+      return each.is_send() && !met_.contains(key(each));
+    });
+    if (!sends || next.members.size() != 1 || !next.members.front().is_receive()) return false;
+    Instruction receive = next.members.front();
+    Schedule& list = schedules_[static_cast<std::size_t>(node.first)];
+    const auto place = std::find(list.begin(), list.end(), group.members.back()) + 1;
+    const auto from = std::find(place, list.end(), receive);
+    std::rotate(place, from, from + 1);
+    receive.joined = place->joined = true;
+    group.members.push_back(receive);
+    post(static_cast<std::size_t>(node.first), receive, *group.come_to);
+    mine.groups.erase(mine.groups.begin() + static_cast<std::ptrdiff_t>(mine.next + 1));
     return true;
   }
-  void join(const Join& join) {
-    Rank& rank = ranks_[join.rank];
-    Schedule& mine = schedules_[join.rank];
-    const auto to = static_cast<std::ptrdiff_t>(rank.come_to), from = static_cast<std::ptrdiff_t>(join.index);
-    std::rotate(mine.begin() + to, mine.begin() + from, mine.begin() + from + 1);
-    std::rotate(rank.done.begin() + to, rank.done.begin() + from, rank.done.begin() + from + 1);
-    if (rank.computed >= rank.come_to && rank.computed <= join.index) ++rank.computed;
-    mine[rank.come_to].joined = true;
-    come_to(join.rank, rank.come_to++);
-  }
 
-  std::optional<Deadlock> stuck() {
+  std::optional<Deadlock> deadlock() const {
     Deadlock deadlock;
     bool any = false;
-    for (std::size_t r = 0; r < ranks_.size(); ++r) {
-      const Instruction* now = stands_at(r);
-      deadlock.at.push_back(ranks_[r].finished);
+    for (const Schedule& schedule : schedules_) {
+      const auto at =
+          std::find_if(schedule.begin(), schedule.end(), [&](const auto& each) { return !is_finished(each); });
+      deadlock.at.push_back(static_cast<std::size_t>(at - schedule.begin()));
       deadlock.why.emplace_back("done");
-      if (now == nullptr) continue;
+      if (at == schedule.end()) continue;
       any = true;
-      deadlock.why.back() = fmt::format("waits for {} of rank {}", to_string(awaited(*now)), *waits_for(r));
+      Instruction awaited = *at;
+      if (const std::optional<Instruction> need = missing(*at))
+        awaited = *need;
+      else if (at->is_transfer())
+        awaited = counterpart(*at);
+      deadlock.why.back() = fmt::format("waits for {} of rank {}", to_string(awaited), shape_.rank_of(awaited.stage));
     }
     if (!any) return std::nullopt;
     return deadlock;
@@ -305,8 +292,9 @@ class Simulator {
   Schedules schedules_;
   Costs costs_;
   std::vector<Rank> ranks_;
-  std::map<Key, double> finished_;
-  std::map<std::pair<int, int>, std::deque<Posted>> sends_, receives_;  // (from, to) -> in order
+  std::map<Key, double> finished_;                                                    // a transfer when its group is
+  std::set<Key> met_;                                                                 // transfers
+  std::map<std::tuple<int, int, std::size_t>, std::deque<Posted>> sends_, receives_;  // (from, to, lane) -> in order
 };
 
 }  // namespace

@@ -1,11 +1,13 @@
 // A schedule that hangs should hang here, in a millisecond on one CPU, and say where; and what a pipeline wastes should
 // be known before it is bought. This runs the lists of all ranks as the interpreter does, with costs in place of work.
 //
-// The model: each rank has one stream for computing and one for transfers. Sends are rendezvous: a transfer begins when
-// both sides have come to it, which a side does when what is before it in its list is computed and its earlier
-// transfers are done. Joined transfers are come to together. Computing waits for what it receives, not for what it
-// sends. Messages from one rank to another match in the order in which they are sent and received. (A rank with one
-// stream alone, whose computing waits for its sends, would deadlock in the same places.) Pure.
+// The model: each rank has a stream for computing and two for transfers, one for activations (S, R) and one for
+// gradients (s, r): in one, an activation that is late would hold up gradients that are there. Sends are rendezvous: a
+// transfer begins when both sides have come to it, which a side does when what is before it in its list is computed and
+// the stream's earlier transfers are done. Joined transfers are come to together and done together. Computing waits for
+// what it receives, not for what it sends. Messages of one kind from one rank to another match in the order in which
+// they are sent and received. (Were computing to wait for sends too, ranks would deadlock in more places, never in
+// fewer.) Pure.
 #pragma once
 
 #include <optional>
@@ -46,9 +48,9 @@ struct Simulation {
 // `schedules`: of shape.ranks ranks, with their transfers.
 Simulation simulate(PipelineShape shape, const Schedules& schedules, const Costs& costs);
 
-// Where ranks would wait for each other in a circle, a receive that a peer waits for joins the transfer at which its
-// rank stands: the one right behind it, or, where none of the circle has one there, the nearest, moved ahead of what is
-// computed between. All others stay apart. Throws UserError with deadlock_report's picture where joining does not help.
+// Where ranks would wait for each other in a circle, each of them that stands at a send joins it with what it receives
+// next of that kind, moved ahead of what is computed between; all others stay apart. Throws UserError with
+// deadlock_report's picture where joining does not help.
 Schedules join_deadlocks(PipelineShape shape, const Schedules& schedules);
 
 // Every rank's list about the place where it stands, which is marked, and why.

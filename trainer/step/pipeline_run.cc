@@ -2,7 +2,7 @@
 
 #include <chrono>
 #include <memory>
-#include <optional>
+#include <numeric>
 
 #include "monitoring/check.h"
 
@@ -39,21 +39,31 @@ PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, Communica
     : context_(context),
       stages_(std::move(stages)),
       pp_(pp),
-      transfers_(transfers),
       shape_{pp.size(), static_cast<int>(stages_.size())},
       order_(context.device->create_event()) {
+  if (trace != nullptr) compute_track_ = trace->track("compute");
+  if (shape_.ranks == 1) return;
+  std::vector<int> all(static_cast<std::size_t>(shape_.ranks));
+  std::iota(all.begin(), all.end(), 0);
+  gradient_peers_ = pp.subgroup(all, "pp gradients");
+  activations_.peers = &pp;
+  activations_.stream = transfers;
+  gradients_.peers = gradient_peers_.get();
+  gradients_.stream = context.device->create_stream(StreamKind::kCommunication, "gradients between stages");
   if (trace == nullptr) return;
-  compute_track_ = trace->track("compute");
-  transfer_track_ = trace->track("transfers");
+  activations_.track = trace->track("activations between stages");
+  gradients_.track = trace->track("gradients between stages");
 }
 
 PipelineRun::~PipelineRun() {
   Device& device = *context_.device;
   if (shape_.ranks > 1) {
-    try {
-      device.synchronize(transfers_);  // its tasks use what goes now
-    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): whoever waited has thrown it already, or will
-    }
+    for (const Lane* lane : {&activations_, &gradients_}) try {
+        device.synchronize(lane->stream);  // its tasks use what goes now
+      } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): whoever waited has thrown it already, or will
+      }
+    gradient_peers_.reset();
+    device.destroy_stream(gradients_.stream);
   }
   device.destroy_event(order_);
   for (const Event event : events_) device.destroy_event(event);
@@ -75,10 +85,10 @@ ArenaTensor PipelineRun::take(Arrivals& from, int stage, int micro_batch) {
   CHECK(found != from.end(), "nothing has come to stage ", stage, " for micro-batch ", micro_batch);
   Arrival arrival = std::move(found->second);
   from.erase(found);
-  if (arrival.exchange > 0) {
+  if (Lane* lane = arrival.lane) {
     context_.device->wait(context_.compute, arrival.event);
     free_events_.push_back(arrival.event);
-    release_sent(arrival.exchange);
+    while (!lane->sent.empty() && lane->sent.front().first <= arrival.exchange) lane->sent.pop_front();
   }
   return std::move(arrival.tensor);
 }
@@ -87,10 +97,6 @@ void PipelineRun::pass_on(Arrivals& to, int stage, int micro_batch, ArenaTensor 
   Arrival& arrival = to[{stage, micro_batch}];
   CHECK(!arrival.tensor.given(), "stage ", stage, " is given micro-batch ", micro_batch, " twice");
   arrival.tensor = std::move(tensor);
-}
-
-void PipelineRun::release_sent(std::uint64_t up_to) {
-  while (!sent_.empty() && sent_.front().first <= up_to) sent_.pop_front();
 }
 
 void PipelineRun::run(const Schedule& schedule, const PassOf& pass_of, std::int64_t step) {
@@ -109,7 +115,7 @@ void PipelineRun::run(const Schedule& schedule, const PassOf& pass_of, std::int6
     if (fused) ++i;
   }
   finish_transfers();
-  CHECK(inputs_.empty() && gradients_.empty() && outputs_.empty() && input_gradients_.empty(),
+  CHECK(inputs_.empty() && output_gradients_.empty() && outputs_.empty() && input_gradients_.empty(),
         "a schedule ends with results that nobody took");
 }
 
@@ -125,31 +131,34 @@ void PipelineRun::compute(const Instruction& now, bool fused, const Pass& pass) 
     if (here(stage_number + 1)) return pass_on(inputs_, stage_number + 1, micro_batch, std::move(y));
     return pass_on(outputs_, stage_number, micro_batch, std::move(y));
   }
-  ArenaTensor dy = last ? ArenaTensor() : take(gradients_, stage_number, micro_batch);
+  ArenaTensor dy = last ? ArenaTensor() : take(output_gradients_, stage_number, micro_batch);
   ArenaTensor dx =
       fused ? mine.backward(pass, micro_batch, std::move(dy)) : mine.backward_input(pass, micro_batch, std::move(dy));
   if (first) return;
-  if (here(stage_number - 1)) return pass_on(gradients_, stage_number - 1, micro_batch, std::move(dx));
+  if (here(stage_number - 1)) return pass_on(output_gradients_, stage_number - 1, micro_batch, std::move(dx));
   pass_on(input_gradients_, stage_number, micro_batch, std::move(dx));
 }
 
 void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step) {
   Device& device = *context_.device;
-  ++exchanges_;
+  Lane& lane = transfers.front().moves_gradient() ? gradients_ : activations_;
+  ++lane.exchanges;
   std::vector<Transfer> sends, receives;
   std::vector<Arrival*> arrivals;
   for (const Instruction& transfer : transfers) {
     const int peer = shape_.rank_of(counterpart(transfer).stage);
     const std::pair key(transfer.stage, transfer.micro_batch);
+    CHECK(transfer.moves_gradient() == transfers.front().moves_gradient(), to_string(transfer),
+          " joins a transfer of the other kind");
     if (transfer.is_send()) {
       Arrivals& made = transfer.kind == Kind::kSendOutput ? outputs_ : input_gradients_;
       const auto found = made.find(key);
       CHECK(found != made.end(), to_string(transfer), " sends what was not computed");
       sends.push_back({found->second.tensor, peer});
-      sent_.emplace_back(exchanges_, std::move(found->second.tensor));
+      lane.sent.emplace_back(lane.exchanges, std::move(found->second.tensor));
       made.erase(found);
     } else {
-      Arrivals& awaited = transfer.kind == Kind::kReceiveInput ? inputs_ : gradients_;
+      Arrivals& awaited = transfer.kind == Kind::kReceiveInput ? inputs_ : output_gradients_;
       const Pass pass = pass_of(transfer.micro_batch);
       pass_on(awaited, transfer.stage, transfer.micro_batch,
               pass.activation(stage(transfer.stage).boundary_shape(pass)));
@@ -159,26 +168,28 @@ void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf&
   }
 
   device.record(context_.compute, order_);
-  device.wait(transfers_, order_);
+  device.wait(lane.stream, order_);
   const std::string_view name = keep(message_names(transfers));
   const auto began = std::make_shared<std::int64_t>(0);
-  device.run(transfers_, [began] { *began = now_ns(); });
-  pp_.exchange(transfers_, sends, receives, {step, name});
-  device.run(transfers_,
-             [began, name, step, on = transfer_track_] { on.add(std::string(name), step, *began, now_ns()); });
+  device.run(lane.stream, [began] { *began = now_ns(); });
+  lane.peers->exchange(lane.stream, sends, receives, {step, name});
+  device.run(lane.stream, [began, name, step, on = lane.track] { on.add(std::string(name), step, *began, now_ns()); });
   for (Arrival* arrival : arrivals) {
-    arrival->exchange = exchanges_;
+    arrival->lane = &lane;
+    arrival->exchange = lane.exchanges;
     arrival->event = take_event();
-    device.record(transfers_, arrival->event);
+    device.record(lane.stream, arrival->event);
   }
 }
 
 // The compute stream goes on when all transfers are done.
 void PipelineRun::finish_transfers() {
-  if (sent_.empty()) return;
-  context_.device->record(transfers_, order_);
-  context_.device->wait(context_.compute, order_);
-  sent_.clear();
+  for (Lane* lane : {&activations_, &gradients_}) {
+    if (lane->sent.empty()) continue;
+    context_.device->record(lane->stream, order_);
+    context_.device->wait(context_.compute, order_);
+    lane->sent.clear();
+  }
 }
 
 void PipelineRun::evaluate(const Pass& pass) {
@@ -203,12 +214,21 @@ void PipelineRun::evaluate(const Pass& pass) {
   finish_transfers();
 }
 
+void PipelineRun::swap(int peer, Tensor mine, Tensor theirs, const CallFor& call) {
+  context_.device->record(context_.compute, order_);
+  context_.device->wait(activations_.stream, order_);
+  const Transfer send{mine, peer}, receive{theirs, peer};
+  pp_.exchange(activations_.stream, {&send, 1}, {&receive, 1}, call);
+  context_.device->record(activations_.stream, order_);
+  context_.device->wait(context_.compute, order_);
+}
+
 void PipelineRun::share_from_last(Stream stream, Tensor x, const CallFor& call) {
   if (shape_.ranks == 1) return;
   context_.device->record(stream, order_);
-  context_.device->wait(transfers_, order_);
-  pp_.broadcast(transfers_, x, shape_.rank_of(shape_.last_stage()), call);
-  context_.device->record(transfers_, order_);
+  context_.device->wait(activations_.stream, order_);
+  pp_.broadcast(activations_.stream, x, shape_.rank_of(shape_.last_stage()), call);
+  context_.device->record(activations_.stream, order_);
   context_.device->wait(stream, order_);
 }
 

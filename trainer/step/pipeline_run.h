@@ -1,16 +1,18 @@
 // The one interpreter of schedules: it knows stages, micro-batches and the list, never layers and never which schedule
 // the list is of.
 //
-// Computing stands on the context's compute stream and transfers on a stream of their own, so that sends run beside
-// what is computed next. Memory that both use is safe by three rules: a receive's buffer is taken and posted behind
-// what the compute stream had been given by then; what is computed from it waits for its event; and what was sent is
-// kept until the compute stream has waited for a later transfer (they are in one order), or for all at the end.
+// Computing stands on the context's compute stream; activations and gradients travel on a stream and a communicator
+// each, so that sends run beside what is computed next and neither kind waits for the other (simulate.h's model).
+// Memory that both use is safe by three rules: a receive's buffer is taken and posted behind what the compute stream
+// had been given by then; what is computed from it waits for its event; and what was sent is kept until the compute
+// stream has waited for a later transfer of that stream, or for all at the end.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -27,8 +29,9 @@ namespace trireme {
 
 class PipelineRun {
  public:
-  // `stages`: this rank's, chunk by chunk. The ranks of `pp` are the pipeline's. All of them outlive this; `trace` may
-  // be null.
+  // `stages`: this rank's, chunk by chunk. The ranks of `pp` are the pipeline's, and activations travel by it on
+  // `transfers`; gradients on a stream and by a subgroup made here. All of them outlive this; `trace` may be null.
+  // Collective.
   PipelineRun(Context& context, std::vector<Stage*> stages, Communicator& pp, Stream transfers, Trace* trace);
   ~PipelineRun();
   PipelineRun(const PipelineRun&) = delete;
@@ -47,12 +50,23 @@ class PipelineRun {
   // What the rank of the last stage holds in `x`, to all ranks, behind what is on `stream` now; and `stream` goes on
   // behind it. Collective.
   void share_from_last(Stream stream, Tensor x, const CallFor& call);
+  // `mine` to rank `peer`, its own into `theirs`; between the two alone, in order with the compute stream.
+  void swap(int peer, Tensor mine, Tensor theirs, const CallFor& call);
 
  private:
+  // One way of transfers: its calls are in order.
+  struct Lane {
+    Communicator* peers = nullptr;
+    Stream stream;
+    Trace::Track track;
+    std::uint64_t exchanges = 0;
+    std::deque<std::pair<std::uint64_t, ArenaTensor>> sent;  // by exchange; kept until the compute stream is behind it
+  };
   struct Arrival {
     ArenaTensor tensor;
-    Event event;                 // that it is there; none if it was made on this rank
-    std::uint64_t exchange = 0;  // the one that brought it
+    Lane* lane = nullptr;        // that brought it; null: it was made on this rank
+    std::uint64_t exchange = 0;  // of the lane
+    Event event;                 // that it is there
   };
   using Arrivals = std::map<std::pair<int, int>, Arrival>;  // (stage, micro-batch) that takes it
 
@@ -62,7 +76,6 @@ class PipelineRun {
   void pass_on(Arrivals& to, int stage, int micro_batch, ArenaTensor tensor);
   void compute(const Instruction& now, bool fused, const Pass& pass);
   void exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step);
-  void release_sent(std::uint64_t up_to);
   void finish_transfers();
   Event take_event();
   std::string_view keep(std::string name) { return *names_.insert(std::move(name)).first; }
@@ -70,15 +83,13 @@ class PipelineRun {
   Context& context_;
   std::vector<Stage*> stages_;
   Communicator& pp_;
-  Stream transfers_;
+  std::unique_ptr<Communicator> gradient_peers_;
   PipelineShape shape_;
   Trace::Track compute_track_;
-  Trace::Track transfer_track_;
-  Arrivals inputs_, gradients_;                             // not taken yet
-  Arrivals outputs_, input_gradients_;                      // to be sent; the key is the stage that made it
-  std::deque<std::pair<std::uint64_t, ArenaTensor>> sent_;  // by exchange
-  std::uint64_t exchanges_ = 0;
-  Event order_;  // one stream behind the other, waited for at once
+  Lane activations_, gradients_;
+  Arrivals inputs_, output_gradients_;  // not taken yet
+  Arrivals outputs_, input_gradients_;  // to be sent; the key is the stage that made it
+  Event order_;                         // one stream behind the other, waited for at once
   std::vector<Event> events_, free_events_;
   std::set<std::string> names_;  // of calls: they outlive them
 };

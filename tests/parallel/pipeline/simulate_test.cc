@@ -30,24 +30,40 @@ TEST(Transfers, AreNoneBetweenStagesOfOneRank) {
   EXPECT_EQ(to_string(insert_transfers({1, 2}, parsed({"0F0 1F0 1B0 1W0 0B0 0W0"}))[0]), "0F0 1F0 1B0 1W0 0B0 0W0");
 }
 
-// Both send before either receives: with rendezvous sends neither ever comes to receive.
-const std::vector<const char*> kCrossed = {"0F0 0S0 0F1 0S1 0r0 0B0 0W0 0r1 0B1 0W1",
-                                           "1R0 1F0 1B0 1W0 1s0 1R1 1F1 1B1 1W1 1s1"};
+// Two stages on each of two ranks, forward: both send before either receives, so with rendezvous sends neither ever
+// comes to receive.
+const PipelineShape kTwoByTwo{2, 2};
+const std::vector<const char*> kCrossed = {"0F0 0S0 0F1 0S1 2R0 2F0 2S0 2R1 2F1 2S1",
+                                           "1R0 1F0 1S0 1R1 1F1 1S1 3R0 3F0 3R1 3F1"};
 
 TEST(Simulator, ReportsADeadlockWithThePlaceMarked) {
-  const Simulation simulation = simulate({2, 1}, parsed(kCrossed), {});
+  const Simulation simulation = simulate(kTwoByTwo, parsed(kCrossed), {});
   ASSERT_TRUE(simulation.deadlock);
   EXPECT_EQ(deadlock_report(parsed(kCrossed), *simulation.deadlock),
             "schedule: the ranks wait for each other and none can go on\n"
-            "  rank 0: 0F0 0S0 0F1 >0S1< 0r0 0B0 0W0 0r1 0B1 ... (waits for 1R1 of rank 1)\n"
-            "  rank 1: 1R0 1F0 1B0 1W0 >1s0< 1R1 1F1 1B1 1W1 1s1 (waits for 0r0 of rank 0)\n");
+            "  rank 0: 0F0 0S0 0F1 >0S1< 2R0 2F0 2S0 2R1 2F1 ... (waits for 1R1 of rank 1)\n"
+            "  rank 1: 1R0 1F0 >1S0< 1R1 1F1 1S1 3R0 3F0 ... (waits for 2R0 of rank 0)\n");
 }
 
 TEST(Simulator, JoinsWhatWouldDeadlockAndNothingElse) {
-  const Schedules joined = join_deadlocks({2, 1}, parsed(kCrossed));
-  EXPECT_EQ(to_string(joined[0]), "0F0 0S0 0F1 0S1 +0r0 0B0 0W0 0r1 0B1 0W1");
-  EXPECT_EQ(to_string(joined[1]), "1R0 1F0 1B0 1W0 1s0 +1R1 1F1 1B1 1W1 1s1");
-  EXPECT_FALSE(simulate({2, 1}, joined, {}).deadlock);
+  const Schedules joined = join_deadlocks(kTwoByTwo, parsed(kCrossed));
+  EXPECT_EQ(to_string(joined[0]), "0F0 0S0 0F1 0S1 +2R0 2F0 2S0 +2R1 2F1 2S1");
+  EXPECT_EQ(to_string(joined[1]), "1R0 1F0 1S0 +1R1 1F1 1S1 +3R0 3F0 3R1 3F1");
+  EXPECT_FALSE(simulate(kTwoByTwo, joined, {}).deadlock);
+}
+
+TEST(Simulator, FindsNothingToJoinWhereActivationsGoOneWayAndGradientsTheOther) {
+  for (const config::Pipeline::Schedule kind : {config::Pipeline::gpipe, config::Pipeline::one_f_one_b})
+    for (const Schedule& schedule : pipeline_schedules(kind, {4, 1}, 8))
+      for (const Instruction& each : schedule) EXPECT_FALSE(each.joined) << to_string(schedule);
+}
+
+TEST(Simulator, LetsComputingWaitForAllThatIsJoined) {
+  const Schedules joined = join_deadlocks(kTwoByTwo, parsed(kCrossed));
+  const Simulation simulation = simulate(kTwoByTwo, joined, {.forward = 1, .transfer = 1});
+  EXPECT_EQ(simulation.timeline[1][0].begin, 2);  // 1F0, received from 1 to 2
+  EXPECT_EQ(simulation.timeline[1][1].begin, 4);  // 1F1: 1R1 and 1S0 begin when 1F0 ends, at 3
+  EXPECT_EQ(simulation.timeline[0][2].begin, 4);  // 2F0: 2R0 waits for 1S0
 }
 
 TEST(Simulator, RefusesWhatJoiningDoesNotHelp) {
