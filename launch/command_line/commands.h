@@ -32,6 +32,7 @@ void add_inspect_command(CLI::App& program, ExitCode& exit_code);
 void add_plot_command(CLI::App& program, ExitCode& exit_code);
 void add_prepare_command(CLI::App& program, ExitCode& exit_code);
 void add_resave_command(CLI::App& program, ExitCode& exit_code);
+void add_schedule_command(CLI::App& program, ExitCode& exit_code);
 void add_train_command(CLI::App& program, ExitCode& exit_code);
 // With plants, which outlive the parsing: also the flags to plant them.
 void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const Plant> plants);

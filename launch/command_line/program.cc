@@ -21,8 +21,8 @@ constexpr const char* kVersion = "0.1.0";
 
 // In the order of a first day with the program.
 constexpr AddCommand kCommands[] = {
-    add_prepare_command, add_config_command, add_train_command,  add_eval_command,  add_generate_command,
-    add_inspect_command, add_plot_command,   add_resave_command, add_bench_command,
+    add_prepare_command, add_config_command, add_train_command,  add_eval_command,     add_generate_command,
+    add_inspect_command, add_plot_command,   add_resave_command, add_schedule_command, add_bench_command,
 };
 
 constexpr const char* kFooter = R"(

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "launch/config/fields.h"
+#include "monitoring/error.h"
+#include "parallel/pipeline/schedules.h"
 
 namespace trireme {
 namespace {
@@ -165,10 +167,6 @@ class Validator {
     }
     if (mesh_.ep() > 1)
       report({"mesh.ep"}, "ep = " + number(mesh_.ep()) + " needs experts, and this model has none; leave it out");
-    if (sound({"model.layers"}) && model_.layers() % pp != 0) {
-      report({"mesh.pp", "model.layers"}, "pp = " + number(pp) + " does not divide " + number(model_.layers()) +
-                                              " layers" + nearest_divisors(pp, model_.layers()));
-    }
     check_tensor_cuts(tp);
     if (cp > 1 && sound({"model.sequence_length"}) && model_.sequence_length() % (2 * cp) != 0) {
       report({"mesh.cp", "model.sequence_length"},
@@ -203,20 +201,18 @@ class Validator {
     if (!sound(
             {"pipeline.chunks", "pipeline.schedule", "mesh.pp", "mesh.dp", "train.global_batch", "train.micro_batch"}))
       return;
-    const std::int64_t chunks = run_.pipeline().chunks(), pp = mesh_.pp();
-    const bool interleaved = run_.pipeline().schedule() == config::Pipeline::interleaved_1f1b;
-    if (chunks > 1 && !interleaved) {
-      report({"pipeline.chunks"}, number(chunks) + " chunks a rank need schedule: interleaved-1f1b");
-    } else if (chunks > 1 && sound({"model.layers"}) && model_.layers() % (pp * chunks) != 0) {
-      report({"pipeline.chunks", "mesh.pp", "model.layers"},
-             "pp x chunks = " + number(pp * chunks) + " does not divide " + number(model_.layers()) + " layers");
+    const PipelineShape shape{mesh_.pp(), run_.pipeline().chunks()};
+    if (sound({"model.layers"}) && shape.stages() > model_.layers()) {
+      report({"mesh.pp", "pipeline.chunks", "model.layers"}, number(shape.stages()) + " stages (pp x chunks) of " +
+                                                                 number(model_.layers()) +
+                                                                 " layers: a stage has one at least");
     }
     const std::int64_t dp = mesh_.has_dp() ? mesh_.dp() : 1;
-    const std::int64_t micro_batches = train_.global_batch() / dp / train_.micro_batch();
-    if (interleaved && micro_batches % pp != 0) {
-      report({"pipeline.schedule", "train.global_batch"},
-             "interleaved-1f1b needs a number of micro-batches that pp = " + number(pp) + " divides, not " +
-                 number(micro_batches) + nearest_multiples(micro_batches, pp));
+    try {
+      check_admitted(run_.pipeline().schedule(), shape,
+                     static_cast<int>(train_.global_batch() / dp / train_.micro_batch()));
+    } catch (const UserError& error) {
+      report({"pipeline.schedule", "pipeline.chunks", "mesh.pp", "train.global_batch"}, error.what());
     }
   }
 
@@ -250,7 +246,6 @@ void check_trainable(const config::Run& run, const Sources& sources, Problems& p
       " is not implemented yet: `trireme config` checks such layouts, `trireme train` runs data and tensor parallelism";
   refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
   refuse(run.mesh().cp() > 1, "mesh.cp", "context parallelism" + later + "; set it to 1");
-  refuse(run.recompute() != config::none, "recompute", "recomputation" + later + "; set it to none");
   refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
   refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
   refuse(run.data().has_path() && !run.model().has_vocab_size(), "model.vocab_size",
