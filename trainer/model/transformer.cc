@@ -45,7 +45,7 @@ class TransformerStage : public Stage {
     if (slice.has_head)
       head_params_ = declared_by([&] {
         head_.emplace(list, model.vocab_size(), model.hidden_size(), epsilon, attention.init_std,
-                      model.tied_embeddings() ? "embedding.tokens.weight" : "", loss);
+                      model.tied_embeddings() ? kTokenTable : "", loss);
       });
   }
 

@@ -30,6 +30,9 @@ inline StageSlice slice_of(const config::Model& model, int stages, int stage) {
   return {blocks.first, blocks.last, stage == 0, stage == stages - 1};
 }
 
+// The embedding table; a tied head's weight is tied to it.
+inline constexpr const char* kTokenTable = "embedding.tokens.weight";
+
 // Declares the slice's parameters in `list` and returns the stage that uses them. `model` is resolved: no field is left
 // to a default. `recompute`: what its blocks give up after their forward pass and make again before their backward
 // pass; bits do not depend on it.

@@ -42,6 +42,10 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
   name_files(experiment.model, list_.specs());
   name_files(experiment.model, model_list_.specs());
   if (seams_.specs) seams_.specs(list_.specs(), peers.places());
+  if (experiment.model.tied_embeddings() && shape.ranks > 1) {
+    if (rank == 0) tied_ = {list_.find(kTokenTable), shape.ranks - 1};
+    if (rank == shape.ranks - 1) tied_ = {list_.find("head.weight"), 0};
+  }
 
   GradientBuckets::Options buckets{.order = order(), .groups = 1};
   if (experiment.numerics == config::exact) {
@@ -101,6 +105,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   const auto begin = std::chrono::steady_clock::now();
   gradients_->finish();
   exposed_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  add_tied_gradients(step);
   enter(RunPhase::kOptimizer, step);
   optimizer_->step(*gradients_, *norm_, learning_rate, step);
 }
@@ -144,6 +149,16 @@ void TrainingStep::reduce_loss(std::int64_t step) {
     peers_.dp().all_reduce(streams_.communication, loss_total_, Reduction::kSum, {step, "loss"});
   }
   pipeline_->share_from_last(streams_.communication, loss_total_, {step, "loss"});
+}
+
+// The table's gradient is the sum of what the embedding and the head make of it. Where they are on two ranks, both add
+// the other's, to the same bits, and both update a replica.
+void TrainingStep::add_tied_gradients(std::int64_t step) {
+  if (!tied_) return;
+  const Tensor mine = gradients_->reduced(parameters_->plan().parameters[tied_->index].bucket);  // the table alone
+  const ArenaTensor theirs = context_.arena->allocate(mine.shape, mine.dtype, "gradients");
+  pipeline_->swap(tied_->peer, mine, theirs, {step, "tied gradient"});
+  context_.ops->add(context_.compute, mine, theirs);
 }
 
 StepReport TrainingStep::report() {

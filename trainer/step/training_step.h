@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -106,6 +107,7 @@ class TrainingStep {
   Stage& stage() { return *stages_.front(); }
   const Parameters& parameters() const { return *parameters_; }
   Optimizer& optimizer() { return *optimizer_; }
+  // Of this rank's stages, in the order of its forward passes.
   const ParamList& list() const { return list_; }
   // The whole model's parameters, of which list() is this rank's.
   const std::vector<ParamSpec>& model_specs() const { return model_list_.specs(); }
@@ -128,6 +130,7 @@ class TrainingStep {
   std::string name_nonfinite();
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
   void reduce_loss(std::int64_t step);
+  void add_tied_gradients(std::int64_t step);
 
   Context& context_;
   Experiment experiment_;
@@ -145,6 +148,11 @@ class TrainingStep {
   std::unique_ptr<PipelineRun> pipeline_;
   Schedule schedule_;  // this rank's, for schedule_micro_batches_
   int schedule_micro_batches_ = 0;
+  struct Replica {
+    ParamIndex index = 0;
+    int peer = 0;  // in the pipeline
+  };
+  std::optional<Replica> tied_;  // what another rank of the pipeline holds too
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<ReplicaSums> replicas_;
   std::unique_ptr<GradientBuckets> gradients_;

@@ -107,6 +107,25 @@ TEST(LocalPipeline, AnyScheduleAndStagesOfAnySizeGiveTheBitsOfOneRank) {
     }
 }
 
+// Both ends of the pipeline hold the table; a gradient that was not added on either side would show in its next values.
+TEST(LocalPipeline, ATiedEmbeddingsGradientIsSummedAcrossStages) {
+  for (const config::Model::Family family : kFamilies)
+    for (const config::Precision precision : {config::fp32, config::bf16}) {
+      const Experiment experiment = deep_experiment(family, precision, true);
+      const History one = train(experiment, {}, 8);
+      const Layout layouts[] = {pipeline_of(2, Pipeline::one_f_one_b), pipeline_of(4, Pipeline::gpipe),
+                                pipeline_of(2, Pipeline::gpipe, 1, 2), pipeline_of(2, Pipeline::interleaved_1f1b, 2),
+                                pipeline_of(1, Pipeline::interleaved_1f1b, 2)};
+      for (const Layout& layout : layouts) {
+        const History many = train(experiment, layout, 2);
+        expect_bits(many, one, to_string(layout.mesh));
+        if (layout.mesh.pp == 1) continue;
+        EXPECT_EQ(many.masters.at("head.weight"), one.masters.at("embedding.tokens.weight"));
+        EXPECT_EQ(many.gradients.at("head.weight"), one.gradients.at("embedding.tokens.weight"));
+      }
+    }
+}
+
 TEST(LocalPipeline, FewerMicroBatchesThanStagesGiveTheBitsOfOneRank) {
   const Experiment experiment = deep_experiment(config::Model::llama, config::fp32, false);
   const History one = train(experiment, {}, 4);
