@@ -40,8 +40,10 @@ PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, Communica
       stages_(std::move(stages)),
       pp_(pp),
       shape_{pp.size(), static_cast<int>(stages_.size())},
-      order_(context.device->create_event()) {
+      computed_(context.device->create_event()),
+      elsewhere_(context.device->create_event()) {
   if (trace != nullptr) compute_track_ = trace->track("compute");
+  for (Lane* lane : {&activations_, &gradients_}) lane->done = context.device->create_event();
   if (shape_.ranks == 1) return;
   std::vector<int> all(static_cast<std::size_t>(shape_.ranks));
   std::iota(all.begin(), all.end(), 0);
@@ -65,17 +67,32 @@ PipelineRun::~PipelineRun() {
     gradient_peers_.reset();
     device.destroy_stream(gradients_.stream);
   }
-  device.destroy_event(order_);
-  for (const Event event : events_) device.destroy_event(event);
+  for (const Lane* lane : {&activations_, &gradients_}) {
+    device.destroy_event(lane->done);
+    for (const Event event : lane->events) device.destroy_event(event);
+  }
+  device.destroy_event(computed_);
+  device.destroy_event(elsewhere_);
 }
 
-Event PipelineRun::take_event() {
-  if (free_events_.empty()) {
-    events_.push_back(context_.device->create_event());
-    free_events_.push_back(events_.back());
+void PipelineRun::behind(Lane& lane, Stream stream) {
+  const Event event = stream.handle == context_.compute.handle ? computed_ : elsewhere_;
+  context_.device->record(stream, event);
+  context_.device->wait(lane.stream, event);
+}
+
+void PipelineRun::behind(Stream stream, Lane& lane) {
+  context_.device->record(lane.stream, lane.done);
+  context_.device->wait(stream, lane.done);
+}
+
+Event PipelineRun::take_event(Lane& lane) {
+  if (lane.free_events.empty()) {
+    lane.events.push_back(context_.device->create_event());
+    lane.free_events.push_back(lane.events.back());
   }
-  const Event event = free_events_.back();
-  free_events_.pop_back();
+  const Event event = lane.free_events.back();
+  lane.free_events.pop_back();
   return event;
 }
 
@@ -87,7 +104,7 @@ ArenaTensor PipelineRun::take(Arrivals& from, int stage, int micro_batch) {
   from.erase(found);
   if (Lane* lane = arrival.lane) {
     context_.device->wait(context_.compute, arrival.event);
-    free_events_.push_back(arrival.event);
+    lane->free_events.push_back(arrival.event);
     while (!lane->sent.empty() && lane->sent.front().first <= arrival.exchange) lane->sent.pop_front();
   }
   return std::move(arrival.tensor);
@@ -167,8 +184,7 @@ void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf&
     }
   }
 
-  device.record(context_.compute, order_);
-  device.wait(lane.stream, order_);
+  behind(lane, context_.compute);
   const std::string_view name = keep(message_names(transfers));
   const auto began = std::make_shared<std::int64_t>(0);
   device.run(lane.stream, [began] { *began = now_ns(); });
@@ -177,7 +193,7 @@ void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf&
   for (Arrival* arrival : arrivals) {
     arrival->lane = &lane;
     arrival->exchange = lane.exchanges;
-    arrival->event = take_event();
+    arrival->event = take_event(lane);
     device.record(lane.stream, arrival->event);
   }
 }
@@ -186,8 +202,7 @@ void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf&
 void PipelineRun::finish_transfers() {
   for (Lane* lane : {&activations_, &gradients_}) {
     if (lane->sent.empty()) continue;
-    context_.device->record(lane->stream, order_);
-    context_.device->wait(context_.compute, order_);
+    behind(context_.compute, *lane);
     lane->sent.clear();
   }
 }
@@ -215,21 +230,17 @@ void PipelineRun::evaluate(const Pass& pass) {
 }
 
 void PipelineRun::swap(int peer, Tensor mine, Tensor theirs, const CallFor& call) {
-  context_.device->record(context_.compute, order_);
-  context_.device->wait(activations_.stream, order_);
   const Transfer send{mine, peer}, receive{theirs, peer};
+  behind(activations_, context_.compute);
   pp_.exchange(activations_.stream, {&send, 1}, {&receive, 1}, call);
-  context_.device->record(activations_.stream, order_);
-  context_.device->wait(context_.compute, order_);
+  behind(context_.compute, activations_);
 }
 
 void PipelineRun::share_from_last(Stream stream, Tensor x, const CallFor& call) {
   if (shape_.ranks == 1) return;
-  context_.device->record(stream, order_);
-  context_.device->wait(activations_.stream, order_);
+  behind(activations_, stream);
   pp_.broadcast(activations_.stream, x, shape_.rank_of(shape_.last_stage()), call);
-  context_.device->record(activations_.stream, order_);
-  context_.device->wait(stream, order_);
+  behind(stream, activations_);
 }
 
 }  // namespace trireme

@@ -59,6 +59,9 @@ class PipelineRun {
     Communicator* peers = nullptr;
     Stream stream;
     Trace::Track track;
+    // Recorded on this stream only: were one recorded on two, the earlier record could happen after the later.
+    Event done;
+    std::vector<Event> events, free_events;
     std::uint64_t exchanges = 0;
     std::deque<std::pair<std::uint64_t, ArenaTensor>> sent;  // by exchange; kept until the compute stream is behind it
   };
@@ -77,7 +80,9 @@ class PipelineRun {
   void compute(const Instruction& now, bool fused, const Pass& pass);
   void exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step);
   void finish_transfers();
-  Event take_event();
+  void behind(Lane& lane, Stream stream);  // the lane goes on behind what is on the stream now
+  void behind(Stream stream, Lane& lane);  // and the other way
+  Event take_event(Lane& lane);
   std::string_view keep(std::string name) { return *names_.insert(std::move(name)).first; }
 
   Context& context_;
@@ -89,9 +94,9 @@ class PipelineRun {
   Lane activations_, gradients_;
   Arrivals inputs_, output_gradients_;  // not taken yet
   Arrivals outputs_, input_gradients_;  // to be sent; the key is the stage that made it
-  Event order_;                         // one stream behind the other, waited for at once
-  std::vector<Event> events_, free_events_;
-  std::set<std::string> names_;  // of calls: they outlive them
+  Event computed_;                      // recorded on the compute stream only
+  Event elsewhere_;                     // and on the one other that results are shared on
+  std::set<std::string> names_;         // of calls: they outlive them
 };
 
 }  // namespace trireme
