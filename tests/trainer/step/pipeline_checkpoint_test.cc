@@ -31,8 +31,8 @@ CheckpointState state_of(SmallRun& run, const Experiment& experiment) {
           .experiment = experiment.model.DebugString(),
           .config_json = "{}",
           .tokenizer_json = "{}",
-          .params = checkpoint_params(run.step()),
-          .specs = checkpoint_specs(run.step())};
+          .specs = checkpoint_specs(run.step()),
+          .params = checkpoint_params(run.step())};
 }
 
 // Step 1 from the initial weights, then a save.
