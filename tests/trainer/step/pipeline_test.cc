@@ -21,12 +21,12 @@ Experiment deep_experiment(config::Model::Family family, config::Precision preci
   experiment.train.set_precision(precision);
   experiment.train.set_exact_groups(2);
   experiment.numerics = config::exact;
-  experiment.optimizer.set_clip_norm(0);
+  experiment.optimizer.set_clip_norm(0.5);
   return experiment;
 }
 
 struct History {
-  std::vector<double> losses, evaluated;
+  std::vector<double> losses, norms, evaluated;
   oracle::Tensors gradients, masters;
   bool operator==(const History&) const = default;
 };
@@ -64,6 +64,7 @@ History train(const Experiment& experiment, const Layout& layout, std::int64_t m
       const StepReport report = run.run(step, 1e-2);
       EXPECT_EQ(report.applied_updates, step);  // not one for each micro-batch
       mine.losses.push_back(report.loss);
+      mine.norms.push_back(report.grad_norm);
     }
     const oracle::Tensors gradients = run.gradients(), masters = run.masters();
     const std::lock_guard lock(mutex);
@@ -72,6 +73,7 @@ History train(const Experiment& experiment, const Layout& layout, std::int64_t m
   });
   for (const History& each : histories) EXPECT_EQ(each, histories[0]);
   together.losses = histories[0].losses;
+  together.norms = histories[0].norms;
   together.evaluated = histories[0].evaluated;
   return together;
 }
@@ -87,6 +89,7 @@ Layout pipeline_of(int pp, Pipeline::Schedule schedule, int chunks = 1, int dp =
 
 void expect_bits(const History& got, const History& want, const std::string& where) {
   EXPECT_EQ(got.losses, want.losses) << where;
+  EXPECT_EQ(got.norms, want.norms) << where;
   EXPECT_EQ(got.evaluated, want.evaluated) << where;
   for (const auto& [name, values] : want.gradients) EXPECT_EQ(got.gradients.at(name), values) << where << ": " << name;
   for (const auto& [name, values] : want.masters) EXPECT_EQ(got.masters.at(name), values) << where << ": " << name;
@@ -116,13 +119,8 @@ TEST(LocalPipeline, ATiedEmbeddingsGradientIsSummedAcrossStages) {
       const Layout layouts[] = {pipeline_of(2, Pipeline::one_f_one_b), pipeline_of(4, Pipeline::gpipe),
                                 pipeline_of(2, Pipeline::gpipe, 1, 2), pipeline_of(2, Pipeline::interleaved_1f1b, 2),
                                 pipeline_of(1, Pipeline::interleaved_1f1b, 2)};
-      for (const Layout& layout : layouts) {
-        const History many = train(experiment, layout, 2);
-        expect_bits(many, one, to_string(layout.mesh));
-        if (layout.mesh.pp == 1) continue;
-        EXPECT_EQ(many.masters.at("head.weight"), one.masters.at("embedding.tokens.weight"));
-        EXPECT_EQ(many.gradients.at("head.weight"), one.gradients.at("embedding.tokens.weight"));
-      }
+      for (const Layout& layout : layouts)  // a replica that missed it would show in the next loss
+        expect_bits(train(experiment, layout, 2), one, to_string(layout.mesh));
     }
 }
 
