@@ -25,6 +25,7 @@ inline constexpr auto kDoesNotHold = static_cast<ExitCode>(1);
 using AddCommand = void (*)(CLI::App& program, ExitCode& exit_code);
 
 void add_bench_command(CLI::App& program, ExitCode& exit_code);
+void add_check_command(CLI::App& program, ExitCode& exit_code);
 void add_config_command(CLI::App& program, ExitCode& exit_code);
 void add_eval_command(CLI::App& program, ExitCode& exit_code);
 void add_generate_command(CLI::App& program, ExitCode& exit_code);

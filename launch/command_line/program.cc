@@ -21,8 +21,9 @@ constexpr const char* kVersion = "0.1.0";
 
 // In the order of a first day with the program.
 constexpr AddCommand kCommands[] = {
-    add_prepare_command, add_config_command, add_train_command,  add_eval_command,     add_generate_command,
-    add_inspect_command, add_plot_command,   add_resave_command, add_schedule_command, add_bench_command,
+    add_prepare_command, add_config_command,   add_check_command,   add_train_command,
+    add_eval_command,    add_generate_command, add_inspect_command, add_plot_command,
+    add_resave_command,  add_schedule_command, add_bench_command,
 };
 
 constexpr const char* kFooter = R"(
@@ -31,6 +32,7 @@ A first run:
 or by hand:
   trireme prepare book.txt --out data/book --vocab-size 4096
   trireme config my.yaml                                 the whole configuration, what it costs, or what is wrong with it
+  trireme check my.yaml --ranks 4096                     whether so many ranks would run, and the memory of each
   mpirun -n 2 trireme train my.yaml --set data.path=data/book
 
 Exit codes: 0 done; 1 verify or check found a difference; 2 a mistake in flags, configuration or files; 3 damaged data or no usable checkpoint;

@@ -23,6 +23,12 @@ LoadedRun load_run_text(const std::string& text, const std::string& file, const 
   return loaded;
 }
 
+void check_plannable(const LoadedRun& loaded) {
+  Problems problems;
+  check_implemented(loaded.run, loaded.sources, problems);
+  problems.throw_if_any();
+}
+
 void check_runnable_here(const LoadedRun& loaded) {
   Problems problems;
   check_trainable(loaded.run, loaded.sources, problems);

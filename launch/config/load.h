@@ -24,6 +24,8 @@ LoadedRun load_run(const std::string& file, const std::vector<std::string>& over
 LoadedRun load_run_text(const std::string& text, const std::string& file, const std::vector<std::string>& overrides,
                         std::optional<int> ranks);
 
+// Throws UserError that names everything this program cannot run yet, on any machine.
+void check_plannable(const LoadedRun& loaded);
 // Throws UserError that names everything this program cannot train yet, or that is missing to train here.
 void check_runnable_here(const LoadedRun& loaded);
 

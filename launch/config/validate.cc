@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "launch/config/fields.h"
 #include "monitoring/error.h"
+#include "parallel/mesh/mesh.h"
 #include "parallel/pipeline/schedules.h"
 
 namespace trireme {
@@ -52,10 +54,8 @@ class Validator {
   void check_all() {
     check_model();
     check_budget();
-    check_batch();
     check_optimizer();
-    check_mesh();
-    check_pipeline();
+    check_layout();
     check_strings();
   }
 
@@ -152,7 +152,43 @@ class Validator {
     }
   }
 
+  // What any mesh must satisfy, and where it does not the nearest ones that would.
+  void check_layout() {
+    const Problems before = problems_;
+    check_batch();
+    check_mesh();
+    check_pipeline();
+    if (problems_.size() == before.size() || (!ranks_ && !mesh_.has_dp())) return;
+    const MeshShape wanted{mesh_.has_dp() ? mesh_.dp() : 1, mesh_.pp(), mesh_.cp(), mesh_.tp(), 1};
+    constexpr double kMostRanks = 1 << 20;
+    const double product = static_cast<double>(wanted.dp) * wanted.pp * wanted.cp * wanted.tp;
+    if (!sound({"mesh"}) || product < 1 || product > kMostRanks) return;
+    const int ranks = ranks_.value_or(wanted.ranks());
+    const std::vector<MeshShape> nearest = nearest_meshes(wanted, mesh_.has_dp(), ranks, [&](const MeshShape& mesh) {
+      config::Run other = run_;
+      other.mutable_mesh()->set_dp(mesh.dp);
+      other.mutable_mesh()->set_pp(mesh.pp);
+      other.mutable_mesh()->set_cp(mesh.cp);
+      other.mutable_mesh()->set_tp(mesh.tp);
+      Problems found = before;
+      Validator validator(other, ranks, sources_, found);
+      validator.check_batch();
+      validator.check_mesh();
+      validator.check_pipeline();
+      return found.size() == before.size();
+    });
+    std::string text;
+    for (const MeshShape& mesh : nearest) text += (text.empty() ? "" : "; ") + to_string(mesh);
+    if (!text.empty())
+      problems_.add(sources_.of("mesh"), "", "of the meshes of " + number(ranks) + " ranks these would work: " + text);
+  }
+
   void check_mesh() {
+    if (sound({"mesh.order"}) && !parse_axis_order(mesh_.order()))
+      report({"mesh.order"}, quote_text(mesh_.order()) +
+                                 " is no order of the axes: write tp, cp, dp and pp once each, the "
+                                 "one along which ranks are counted fastest first, as in " +
+                                 to_string(kDefaultOrder));
     if (!sound({"mesh.dp", "mesh.pp", "mesh.cp", "mesh.tp", "mesh.ep"})) return;
     const std::int64_t pp = mesh_.pp(), cp = mesh_.cp(), tp = mesh_.tp();
     const std::int64_t others = pp * cp * tp, dp = mesh_.has_dp() ? mesh_.dp() : 1;
@@ -238,18 +274,35 @@ void validate(const config::Run& run, std::optional<int> ranks, const Sources& s
   Validator(run, ranks, sources, problems).check_all();
 }
 
-void check_trainable(const config::Run& run, const Sources& sources, Problems& problems) {
-  auto refuse = [&](bool when, const char* path, const std::string& reason) {
+namespace {
+
+struct Refusals {
+  const Sources& sources;
+  Problems& problems;
+  void operator()(bool when, const char* path, const std::string& reason) const {
     if (when && !problems.concerns(path)) problems.add(sources.of(path), path, reason);
-  };
-  const std::string later =
-      " is not implemented yet: `trireme config` checks such layouts, `trireme train` runs data and tensor parallelism";
-  refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
+  }
+};
+
+}  // namespace
+
+void check_implemented(const config::Run& run, const Sources& sources, Problems& problems) {
+  const Refusals refuse{sources, problems};
+  const std::string later = " is not implemented yet: `trireme config` checks such layouts";
   refuse(run.mesh().cp() > 1, "mesh.cp", "context parallelism" + later + "; set it to 1");
-  refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
-  refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
   refuse(run.data().has_path() && !run.model().has_vocab_size(), "model.vocab_size",
          "not known, because the data set " + run.data().path() + " cannot be read; run `trireme prepare` first");
+  refuse(!run.data().has_path() && !run.model().has_vocab_size(), "model.vocab_size",
+         "not known; write it, or data.path");
+}
+
+void check_trainable(const config::Run& run, const Sources& sources, Problems& problems) {
+  check_implemented(run, sources, problems);
+  const Refusals refuse{sources, problems};
+  const std::string later = " is not implemented yet: `trireme check` plans such layouts";
+  refuse(run.mesh().pp() > 1, "mesh.pp", "pipeline parallelism" + later + "; set it to 1");
+  refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
+  refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
 }
 
 }  // namespace trireme

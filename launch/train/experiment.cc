@@ -14,7 +14,7 @@ Experiment experiment_of(const config::Run& run) {
 
 Layout layout_of(const config::Run& run) {
   const config::Mesh& mesh = run.mesh();
-  return {.mesh = {mesh.dp(), mesh.pp(), mesh.cp(), mesh.tp(), mesh.ep()},
+  return {.mesh = {mesh.dp(), mesh.pp(), mesh.cp(), mesh.tp(), mesh.ep(), parse_axis_order(mesh.order()).value()},
           .zero_stage = run.zero().stage(),
           .schedule = run.pipeline().schedule(),
           .chunks = run.pipeline().chunks(),

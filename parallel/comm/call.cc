@@ -40,17 +40,40 @@ Call make_call(Op op, const CallFor& what, DType dtype, std::uint64_t bytes, std
   return call;
 }
 
-std::string to_string(const Call& call) {
+Members Members::world(int size) {
+  Members all{"world", {}};
+  for (int rank = 0; rank < size; ++rank) all.ranks.push_back(rank);
+  return all;
+}
+
+Members Members::subgroup(std::span<const int> members, std::string_view name) const {
+  Members some{std::string(name), {}};
+  for (int member : members) some.ranks.push_back(ranks.at(static_cast<std::size_t>(member)));
+  return some;
+}
+
+std::string Members::rank(int member) const {
+  return "rank " + std::to_string(ranks.at(static_cast<std::size_t>(member)));
+}
+
+std::string Members::ranks_of(int member, int another) const {
+  const auto [low, high] =
+      std::minmax(ranks.at(static_cast<std::size_t>(member)), ranks.at(static_cast<std::size_t>(another)));
+  return "ranks " + std::to_string(low) + " and " + std::to_string(high);
+}
+
+std::string to_string(const Call& call, const Members& members) {
   if (call.op == Op::kNone) return name_of(call.op);
   std::string text = name_of(call.op);
   text += " of \"" + std::string(call.tensor, strnlen(call.tensor, Call::kTensorBytes)) + "\"";
   if (call.op != Op::kGatherToAll && call.op != Op::kExchange) {
     text += " (" + std::string(name_of(static_cast<DType>(call.dtype))) + ", " + std::to_string(call.bytes) + " bytes";
-    if (call.op == Op::kBroadcast) text += ", from rank " + std::to_string(call.detail);
+    if (call.op == Op::kBroadcast) text += ", from " + members.rank(call.detail);
     if (call.op == Op::kAllReduce && call.detail == static_cast<std::int32_t>(Reduction::kMax)) text += ", maximum";
     text += ")";
   }
-  return text + (call.step >= 0 ? " in step " + std::to_string(call.step) : " outside of a step");
+  text += call.step >= 0 ? " in step " + std::to_string(call.step) : " outside of a step";
+  return members.group == "world" ? text : text + " in " + members.group;
 }
 
 void check_all_reduce(const Tensor& x, Reduction reduction) {

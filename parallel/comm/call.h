@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cuda/core/tensor.h"
 #include "parallel/comm/communicator.h"
@@ -41,8 +42,20 @@ static_assert(sizeof(Call) == 120);
 
 Call make_call(Op op, const CallFor& what, DType dtype, std::uint64_t bytes, std::int32_t detail = 0);
 
-// all_reduce of "layers.3.mlp.up.weight" (fp32, 4096 bytes) in step 12
-std::string to_string(const Call& call);
+// The ranks of a group as people know them: by their numbers in the world.
+struct Members {
+  std::string group;       // "world", "dp", ...
+  std::vector<int> ranks;  // member -> rank of the world
+
+  static Members world(int size);
+  Members subgroup(std::span<const int> members, std::string_view name) const;
+  int size() const { return static_cast<int>(ranks.size()); }
+  std::string rank(int member) const;                   // "rank 5"
+  std::string ranks_of(int member, int another) const;  // "ranks 1 and 5", the smaller first
+};
+
+// all_reduce of "layers.3.mlp.up.weight" (fp32, 4096 bytes) in step 12 in dp
+std::string to_string(const Call& call, const Members& members);
 
 // CHECKs the shapes and dtypes that one rank can judge alone.
 void check_all_reduce(const Tensor& x, Reduction reduction);

@@ -10,6 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "monitoring/error.h"
 
 namespace trireme {
@@ -28,6 +32,15 @@ struct alignas(128) HostBoard::Shared {
 
 namespace {
 
+// Lets the other thread of the core go first for a moment.
+void relax() {
+#if defined(__SSE2__)
+  for (int i = 0; i < 16; ++i) _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
 long futex(std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* timeout) {
   static_assert(sizeof(word) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
   return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), op, value, timeout, nullptr, 0);
@@ -43,8 +56,13 @@ void HostBoard::prepare(std::byte* memory, int size) {
     new (memory + sizeof(Shared) + static_cast<std::size_t>(rank) * sizeof(Seat)) Seat;
 }
 
-HostBoard::HostBoard(std::byte* memory, int rank, int size, std::chrono::milliseconds timeout)
-    : shared_(reinterpret_cast<Shared*>(memory)), rank_(rank), size_(size), timeout_(timeout) {
+HostBoard::HostBoard(std::byte* memory, int rank, Members members, std::chrono::milliseconds timeout,
+                     const HostLedger* ledger)
+    : shared_(reinterpret_cast<Shared*>(memory)),
+      rank_(rank),
+      members_(std::move(members)),
+      timeout_(timeout),
+      ledger_(ledger) {
   CHECK(reinterpret_cast<std::uintptr_t>(memory) % alignof(Seat) == 0, "a board at an odd address");
 }
 
@@ -67,28 +85,34 @@ void HostBoard::ring() {
 void HostBoard::fail(const std::string& what) {
   const std::uint64_t mine = seat(rank_).entered;
   std::string text = what + ". ";
-  for (int rank = 0; rank < size_; ++rank) {
+  for (int rank = 0; rank < size(); ++rank) {
     const std::uint64_t theirs = seat(rank).entered;
-    text += (rank ? "; rank " : "rank ") + std::to_string(rank);
+    text += (rank ? "; " : "") + members_.rank(rank);
     if (theirs >= mine)
-      text += " is in " + to_string(seat(rank).calls[mine % 2]);
+      text += " is in " + to_string(seat(rank).calls[mine % 2], members_);
     else if (seat(rank).left)
       text += " left";
     else
-      text += theirs == 0 ? " has made no call yet" : " has not come; its last call was " + to_string(call_of(rank));
+      text += theirs == 0 ? " has made no call yet"
+                          : " has not come; its last call was " + to_string(call_of(rank), members_);
   }
+  const std::string elsewhere = ledger_ == nullptr ? "" : ledger_->elsewhere(members_);
+  if (!elsewhere.empty()) text += ". Elsewhere " + elsewhere;
   throw PeerError(text);
 }
 
-// Looks for `patience` before it sleeps: a peer that is nearly here costs no wake-up.
-void HostBoard::await(std::chrono::microseconds patience, const std::function<bool()>& ready) {
+// Looks for a moment before it sleeps: a peer that is nearly here costs no wake-up. It does not yield meanwhile: that
+// would give the core away for milliseconds where others want it.
+void HostBoard::await(const std::function<bool()>& ready) {
+  const bool crowded = size() > static_cast<int>(std::thread::hardware_concurrency());
+  const std::chrono::microseconds patience(crowded ? 0 : 50);
   const auto begin = std::chrono::steady_clock::now();
   do {
     if (ready()) return;
-    std::this_thread::yield();
+    relax();
   } while (std::chrono::steady_clock::now() - begin < patience);
   const auto deadline = begin + timeout_;
-  const timespec nap{0, 50'000'000};  // 50 ms; the bell ends it earlier
+  const timespec nap{0, 50'000'000};  // 50 ms; the bell ends it earlier, but the dead ring none
   while (true) {
     ++shared_->sleepers;
     const std::uint32_t bell = shared_->bell;
@@ -96,8 +120,9 @@ void HostBoard::await(std::chrono::microseconds patience, const std::function<bo
     if (!now) futex(shared_->bell, FUTEX_WAIT, bell, &nap);
     --shared_->sleepers;
     if (now) return;
+    if (ledger_ != nullptr && ledger_->anyone_died()) fail(ledger_->obituary());
     if (std::chrono::steady_clock::now() > deadline && !ready())
-      fail("rank " + std::to_string(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms");
+      fail(members_.rank(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms");
   }
 }
 
@@ -107,35 +132,38 @@ void HostBoard::meet(const Call& call) {
   mine.calls[number % 2] = call;
   mine.entered = number;
   ring();
-  await(std::chrono::microseconds(5), [&] {
+  await([&] {
     bool all = true;
-    for (int rank = 0; rank < size_; ++rank) {
+    for (int rank = 0; rank < size(); ++rank) {
       const Seat& other = seat(rank);
       const bool gone = other.left;  // read first: a rank may come and then leave
       if (other.entered < number) {
-        if (gone) fail("rank " + std::to_string(rank_) + " waits for rank " + std::to_string(rank) + ", which left");
+        if (gone) fail(members_.rank(rank_) + " waits for " + members_.rank(rank) + ", which left");
         all = false;
       } else if (!(other.calls[number % 2] == call)) {
-        fail("ranks " + std::to_string(std::min(rank, rank_)) + " and " + std::to_string(std::max(rank, rank_)) +
-             " make different calls");
+        fail(members_.ranks_of(rank, rank_) + " make different calls");
       }
     }
     return all;
   });
 }
 
-void HostBoard::barrier() {
-  Seat& mine = seat(rank_);
-  const std::uint64_t number = mine.passed + 1;
-  mine.passed = number;
+std::uint64_t HostBoard::passed() const { return seat(rank_).passed.load(); }
+
+std::uint64_t HostBoard::pass() {
+  const std::uint64_t number = ++seat(rank_).passed;
   ring();
+  return number;
+}
+
+void HostBoard::await_all(std::uint64_t number) {
   int here = 0;
-  await(std::chrono::microseconds(100), [&] {
-    while (here < size_) {
+  await([&] {
+    while (here < size()) {
       const bool gone = seat(here).left;
       if (seat(here).passed < number) {
         if (!gone) return false;
-        fail("rank " + std::to_string(here) + " left within a call that rank " + std::to_string(rank_) + " is in");
+        fail(members_.rank(here) + " left within a call that " + members_.rank(rank_) + " is in");
       }
       ++here;
     }

@@ -2,9 +2,11 @@
 // call it is in, and rings a bell (a futex); who waits sleeps on the bell instead of polling, for the cores belong to
 // the backward pass.
 //
+// A rank waits until its peers come, one of them leaves or dies, or the timeout passes.
+//
 // Invariants: seat.entered counts the calls that a rank has begun; a rank begins call k + 1 only after all have begun
-// call k, so two places a seat hold what may still be read. seat.passed counts barriers. Nothing of a seat is written
-// by another rank.
+// call k, so two places a seat hold what may still be read. seat.passed counts points within calls. Nothing of a seat
+// is written by another rank.
 #pragma once
 
 #include <atomic>
@@ -14,6 +16,7 @@
 #include <string>
 
 #include "parallel/comm/call.h"
+#include "parallel/comm/host_ledger.h"
 
 namespace trireme {
 
@@ -23,19 +26,23 @@ class HostBoard {
   // By one rank, before the others attach.
   static void prepare(std::byte* memory, int size);
 
-  // `memory` is shared by all ranks and outlives the board.
-  HostBoard(std::byte* memory, int rank, int size, std::chrono::milliseconds timeout);
+  // `memory` is shared by all members and outlives the board, as does `ledger`, which may be null.
+  HostBoard(std::byte* memory, int rank, Members members, std::chrono::milliseconds timeout,
+            const HostLedger* ledger = nullptr);
   ~HostBoard();  // peers that wait for this rank, or will, fail at once
   HostBoard(const HostBoard&) = delete;
   HostBoard& operator=(const HostBoard&) = delete;
 
   int rank() const { return rank_; }
-  int size() const { return size_; }
+  int size() const { return members_.size(); }
 
   // Returns when all ranks are in this same call. Throws PeerError naming who is where.
   void meet(const Call& call);
-  // Within a call: returns when all ranks are here. What they wrote before is seen after.
-  void barrier();
+  // Within a call: says that this rank has come as far as its point `number`, counted over the board's life.
+  std::uint64_t pass();
+  std::uint64_t passed() const;
+  // Returns when all ranks have passed that point. What they wrote before is seen after.
+  void await_all(std::uint64_t number);
 
  private:
   struct Seat;
@@ -43,14 +50,15 @@ class HostBoard {
 
   Seat& seat(int rank) const;
   void ring();
-  void await(std::chrono::microseconds patience, const std::function<bool()>& ready);
+  void await(const std::function<bool()>& ready);
   const Call& call_of(int rank) const;  // the latest
   [[noreturn]] void fail(const std::string& what);
 
   Shared* shared_;
   const int rank_;
-  const int size_;
+  const Members members_;
   const std::chrono::milliseconds timeout_;
+  const HostLedger* const ledger_;
 };
 
 }  // namespace trireme

@@ -39,8 +39,8 @@ void HostTransport::all_reduce(const Call& call, const Tensor& x, Reduction redu
   const auto put = [&](std::size_t piece) {
     const Slice mine = slice_of(elements(piece), size, me);
     std::byte* to = part(me, piece % kPlaces);
-    copy_bytes(to, ours(piece), mine.begin * width);
-    copy_bytes(to + mine.end * width, ours(piece) + mine.end * width, (elements(piece) - mine.end) * width);
+    writer_.copy(to, ours(piece), mine.begin * width);
+    writer_.copy(to + mine.end * width, ours(piece) + mine.end * width, (elements(piece) - mine.end) * width);
   };
   std::vector<const std::byte*> sources(static_cast<std::size_t>(size));
   const auto sum = [&](std::size_t piece) {
@@ -49,7 +49,7 @@ void HostTransport::all_reduce(const Call& call, const Tensor& x, Reduction redu
     for (int rank = 0; rank < size; ++rank)
       sources[static_cast<std::size_t>(rank)] = (rank == me ? ours(piece) : part(rank, piece % kPlaces)) + at;
     reduce_tree(ours(piece) + at, sources, mine.count(), x.dtype, reduction);
-    copy_bytes(part(me, piece % kPlaces) + at, ours(piece) + at, mine.count() * width);
+    writer_.copy(part(me, piece % kPlaces) + at, ours(piece) + at, mine.count() * width);
   };
   const auto take = [&](std::size_t piece) {
     for (int rank = 0; rank < size; ++rank) {
@@ -59,32 +59,32 @@ void HostTransport::all_reduce(const Call& call, const Tensor& x, Reduction redu
     }
   };
 
-  // One barrier a piece: before it the sum of this one and the next one's copy, after it this one's result. A place is
-  // written again two barriers after its sum, when all have taken it.
-  if (pieces == 0) return;
-  put(0);
-  board_->barrier();
-  for (std::size_t piece = 0; piece < pieces; ++piece) {
-    sum(piece);
-    if (piece + 1 < pieces) put(piece + 1);
-    board_->barrier();
-    take(piece);
+  writer_.begin(call.op, x.bytes());
+  in_steps(pieces, Kind::kSummed, put, sum, take);
+  writer_.end();
+}
+
+void HostTransport::in_steps(std::size_t pieces, Kind kind, const Work& put, const Work& sum, const Work& take) {
+  const std::size_t taken = kind == Kind::kSummed ? 2 * kDelay : kDelay;
+  const std::size_t steps = pieces > 0 ? pieces + taken : 0;
+  const std::uint64_t before = board_->passed();
+  for (std::size_t step = 0; step < steps; ++step) {
+    if (step < pieces) put(step);
+    if (step >= kDelay) board_->await_all(before + step - kDelay + 1);
+    if (kind == Kind::kSummed && step >= kDelay && step - kDelay < pieces) sum(step - kDelay);
+    if (step >= taken) take(step - taken);
+    if (step + 1 < steps) board_->pass();
   }
 }
 
-// put(0), barrier, take(0), put(1), barrier, ...: a place is written again after a barrier behind all that read it.
-void HostTransport::in_pieces(std::size_t row_bytes, std::size_t most, const std::function<void(const Piece&)>& put,
+void HostTransport::in_pieces(Op op, std::size_t row_bytes, std::size_t most,
+                              const std::function<void(const Piece&)>& put,
                               const std::function<void(const Piece&)>& take) {
-  Piece piece{0, std::min(most, row_bytes), 0};
-  if (row_bytes > 0) put(piece);
-  while (piece.begin < row_bytes) {
-    board_->barrier();
-    take(piece);
-    piece.begin += piece.bytes;
-    piece.bytes = std::min(most, row_bytes - piece.begin);
-    piece.place ^= 1;
-    if (piece.bytes > 0) put(piece);
-  }
+  const auto piece = [&](std::size_t i) { return Piece{i * most, std::min(most, row_bytes - i * most), i % kPlaces}; };
+  writer_.begin(op, row_bytes);
+  in_steps((row_bytes + most - 1) / most, Kind::kTakenAsPut, [&](std::size_t i) { put(piece(i)); }, {},
+           [&](std::size_t i) { take(piece(i)); });
+  writer_.end();
 }
 
 std::size_t HostTransport::share() const {
@@ -93,11 +93,15 @@ std::size_t HostTransport::share() const {
   return share;
 }
 
+// What others take; a rank's own row never leaves it.
 void HostTransport::put_rows(const Piece& piece, const Tensor& from) {
   const auto size = static_cast<std::size_t>(board_->size());
+  const auto me = static_cast<std::size_t>(board_->rank());
   const std::size_t row = from.bytes() / size;
   for (std::size_t peer = 0; peer < size; ++peer)
-    copy_bytes(part(board_->rank(), piece.place) + peer * share(), from.data + peer * row + piece.begin, piece.bytes);
+    if (peer != me)
+      writer_.copy(part(board_->rank(), piece.place) + peer * share(), from.data + peer * row + piece.begin,
+                   piece.bytes);
 }
 
 void HostTransport::reduce_scatter(const Call& call, const Tensor& to, const Tensor& from) {
@@ -105,23 +109,28 @@ void HostTransport::reduce_scatter(const Call& call, const Tensor& to, const Ten
   const auto me = static_cast<std::size_t>(board_->rank());
   std::vector<const std::byte*> sources(parts_.size());
   in_pieces(
-      to.bytes(), share(), [&](const Piece& piece) { put_rows(piece, from); },
+      call.op, to.bytes(), share(), [&](const Piece& piece) { put_rows(piece, from); },
       [&](const Piece& piece) {
         for (std::size_t rank = 0; rank < sources.size(); ++rank)
           sources[rank] = part(static_cast<int>(rank), piece.place) + me * share();
+        sources[me] = from.data + me * to.bytes() + piece.begin;
         reduce_tree(to.data + piece.begin, sources, piece.bytes / bytes_of(to.dtype), to.dtype, Reduction::kSum);
       });
 }
 
 void HostTransport::all_gather(const Call& call, const Tensor& to, const Tensor& from) {
   board_->meet(call);
+  const auto me = static_cast<std::size_t>(board_->rank());
+  const auto row = [&](std::size_t rank) { return to.data + rank * from.bytes(); };
   in_pieces(
-      from.bytes(), kPieceBytes,
-      [&](const Piece& piece) { copy_bytes(part(board_->rank(), piece.place), from.data + piece.begin, piece.bytes); },
+      call.op, from.bytes(), kPieceBytes,
+      [&](const Piece& piece) {
+        writer_.copy(part(board_->rank(), piece.place), from.data + piece.begin, piece.bytes);
+        copy_bytes(row(me) + piece.begin, from.data + piece.begin, piece.bytes);
+      },
       [&](const Piece& piece) {
         for (std::size_t rank = 0; rank < parts_.size(); ++rank)
-          copy_bytes(to.data + rank * from.bytes() + piece.begin, part(static_cast<int>(rank), piece.place),
-                     piece.bytes);
+          if (rank != me) copy_bytes(row(rank) + piece.begin, part(static_cast<int>(rank), piece.place), piece.bytes);
       });
 }
 
@@ -129,9 +138,9 @@ void HostTransport::broadcast(const Call& call, const Tensor& x, int root) {
   board_->meet(call);
   const bool gives = board_->rank() == root;
   in_pieces(
-      x.bytes(), kPieceBytes,
+      call.op, x.bytes(), kPieceBytes,
       [&](const Piece& piece) {
-        if (gives) copy_bytes(part(root, piece.place), x.data + piece.begin, piece.bytes);
+        if (gives) writer_.copy(part(root, piece.place), x.data + piece.begin, piece.bytes);
       },
       [&](const Piece& piece) {
         if (!gives) copy_bytes(x.data + piece.begin, part(root, piece.place), piece.bytes);
@@ -143,10 +152,12 @@ void HostTransport::all_to_all(const Call& call, const Tensor& to, const Tensor&
   const auto me = static_cast<std::size_t>(board_->rank());
   const std::size_t row = from.bytes() / parts_.size();
   in_pieces(
-      row, share(), [&](const Piece& piece) { put_rows(piece, from); },
+      call.op, row, share(), [&](const Piece& piece) { put_rows(piece, from); },
       [&](const Piece& piece) {
         for (std::size_t rank = 0; rank < parts_.size(); ++rank)
-          copy_bytes(to.data + rank * row + piece.begin, part(static_cast<int>(rank), piece.place) + me * share(),
+          copy_bytes(to.data + rank * row + piece.begin,
+                     rank == me ? from.data + me * row + piece.begin
+                                : part(static_cast<int>(rank), piece.place) + me * share(),
                      piece.bytes);
       });
 }

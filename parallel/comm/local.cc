@@ -11,10 +11,10 @@
 namespace trireme {
 
 struct LocalGroup::State {
-  State(int size, std::chrono::milliseconds waits)
-      : timeout(waits), table(std::make_shared<LocalTable>(size, waits)), made(static_cast<std::size_t>(size)) {}
+  State(std::shared_ptr<LocalRoom> with, const Members& members)
+      : room(std::move(with)), table(std::make_shared<LocalTable>(room, members)), made(members.ranks.size()) {}
 
-  const std::chrono::milliseconds timeout;
+  const std::shared_ptr<LocalRoom> room;
   const std::shared_ptr<LocalTable> table;
 
   // The next subgroup of these ranks and this name that `rank` makes.
@@ -23,7 +23,8 @@ struct LocalGroup::State {
     const auto key = std::pair(std::string(name), std::vector<int>(ranks.begin(), ranks.end()));
     const std::size_t number = made.at(static_cast<std::size_t>(rank))[key]++;
     std::vector<std::shared_ptr<State>>& groups = subgroups[key];
-    if (groups.size() == number) groups.push_back(std::make_shared<State>(static_cast<int>(ranks.size()), timeout));
+    if (groups.size() == number)
+      groups.push_back(std::make_shared<State>(room, table->members().subgroup(ranks, name)));
     return groups.at(number);
   }
 
@@ -160,7 +161,7 @@ class LocalCommunicator final : public Communicator {
 
 LocalGroup::LocalGroup(int size, std::chrono::milliseconds timeout) {
   CHECK(size >= 1, "a group of ", size);
-  state_ = std::make_shared<State>(size, timeout);
+  state_ = std::make_shared<State>(std::make_shared<LocalRoom>(timeout), Members::world(size));
 }
 
 LocalGroup::~LocalGroup() = default;
@@ -169,6 +170,6 @@ std::unique_ptr<Communicator> LocalGroup::join(int rank, Device& device) {
   return std::make_unique<LocalCommunicator>(state_, rank, device);
 }
 
-void LocalGroup::leave(int rank, const std::string& why) { state_->table->leave(rank, why); }
+void LocalGroup::leave(int rank, const std::string& why) { state_->room->leave(rank, why); }
 
 }  // namespace trireme

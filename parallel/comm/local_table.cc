@@ -7,17 +7,26 @@
 
 namespace trireme {
 
-LocalTable::LocalTable(int size, std::chrono::milliseconds timeout)
-    : timeout_(timeout),
-      seats_(static_cast<std::size_t>(size)),
-      mailboxes_(static_cast<std::size_t>(size) * static_cast<std::size_t>(size)) {}
+LocalTable::LocalTable(std::shared_ptr<LocalRoom> room, Members members)
+    : room_(std::move(room)),
+      members_(std::move(members)),
+      seats_(members_.ranks.size()),
+      mailboxes_(members_.ranks.size() * members_.ranks.size()) {
+  const std::lock_guard lock(room_->mutex);
+  room_->tables.push_back(this);
+}
+
+LocalTable::~LocalTable() {
+  const std::lock_guard lock(room_->mutex);
+  std::erase(room_->tables, this);
+}
 
 std::deque<LocalTable::Parcel*>& LocalTable::mailbox(int from, int to) {
   return mailboxes_[static_cast<std::size_t>(from) * seats_.size() + static_cast<std::size_t>(to)];
 }
 
 void LocalTable::take_seat(int rank) {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(room_->mutex);
   CHECK(rank >= 0 && rank < size(), "rank ", rank, " of ", size());
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
   CHECK(!seat.taken, "rank ", rank, " joins twice");
@@ -25,8 +34,19 @@ void LocalTable::take_seat(int rank) {
 }
 
 void LocalTable::leave(int rank, const std::string& why) {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(room_->mutex);
   CHECK(rank >= 0 && rank < size(), "rank ", rank, " of ", size());
+  get_up_for_good(rank, why);
+}
+
+void LocalRoom::leave(int rank_of_world, const std::string& why) {
+  const std::lock_guard lock(mutex);
+  for (LocalTable* table : tables)
+    for (int rank = 0; rank < table->size(); ++rank)
+      if (table->members().ranks[static_cast<std::size_t>(rank)] == rank_of_world) table->get_up_for_good(rank, why);
+}
+
+void LocalTable::get_up_for_good(int rank, const std::string& why) {
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
   if (seat.left) return;
   seat.left = true;
@@ -34,34 +54,40 @@ void LocalTable::leave(int rank, const std::string& why) {
   changed_.notify_all();
 }
 
+std::string LocalTable::whereabouts(int rank) const {
+  const Seat& seat = seats_[static_cast<std::size_t>(rank)];
+  const std::string who = members_.rank(rank);
+  if (seat.in_call) return who + " is in " + to_string(seat.call, members_);
+  if (seat.left) return who + " left: " + seat.why_left;
+  if (seat.calls == 0) return who + " has made no call yet";
+  return who + " is in no call, its last was " + to_string(seat.call, members_);
+}
+
 std::string LocalTable::whereabouts_of_all() const {
   std::string text;
-  for (std::size_t rank = 0; rank < seats_.size(); ++rank) {
-    const Seat& seat = seats_[rank];
-    text += (rank ? "; rank " : "rank ") + std::to_string(rank);
-    if (seat.in_call)
-      text += " is in " + to_string(seat.call);
-    else if (seat.left)
-      text += " left: " + seat.why_left;
-    else if (seat.calls == 0)
-      text += " has made no call yet";
-    else
-      text += " is in no call, its last was " + to_string(seat.call);
-  }
-  return text;
+  for (int rank = 0; rank < size(); ++rank) text += (rank ? "; " : "") + whereabouts(rank);
+  std::string elsewhere;
+  for (const LocalTable* other : room_->tables)
+    for (int rank = 0; other != this && rank < other->size(); ++rank)
+      if (other->seats_[static_cast<std::size_t>(rank)].in_call)
+        elsewhere += (elsewhere.empty() ? "" : "; ") + other->whereabouts(rank);
+  return elsewhere.empty() ? text : text + ". Elsewhere " + elsewhere;
 }
 
 void LocalTable::fail(const std::string& what) {
-  if (failure_.empty()) failure_ = what + ". " + whereabouts_of_all();
-  changed_.notify_all();
-  throw PeerError(failure_);
+  if (room_->failure.empty()) {
+    const std::string group = members_.group == "world" ? "" : " (in " + members_.group + ")";
+    room_->failure = what + group + ". " + whereabouts_of_all();
+  }
+  for (LocalTable* table : room_->tables) table->changed_.notify_all();
+  throw PeerError(room_->failure);
 }
 
 void LocalTable::enter(int rank, const Call& call) {
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
-  CHECK(!seat.in_call, "rank ", rank, " calls ", to_string(call), " beside ", to_string(seat.call),
-        ": order the calls of one communicator by a stream or by events");
-  if (!failure_.empty()) throw PeerError(failure_);
+  CHECK(!seat.in_call, members_.rank(rank), " calls ", to_string(call, members_), " beside ",
+        to_string(seat.call, members_), ": order the calls of one communicator by a stream or by events");
+  if (!room_->failure.empty()) throw PeerError(room_->failure);
   seat.call = call;
   seat.in_call = true;
   ++seat.calls;
@@ -71,31 +97,30 @@ void LocalTable::check_same(int rank) {
   const Call& call = seats_[static_cast<std::size_t>(rank)].call;
   for (std::size_t peer = 0; peer < seats_.size(); ++peer)
     if (seats_[peer].arrived && !(seats_[peer].call == call))
-      fail("ranks " + std::to_string(std::min<int>(static_cast<int>(peer), rank)) + " and " +
-           std::to_string(std::max<int>(static_cast<int>(peer), rank)) + " make different calls");
+      fail(members_.ranks_of(static_cast<int>(peer), rank) + " make different calls");
 }
 
 // Returns when ready() is true. `needs` names a rank without which it cannot become true, or -1.
 void LocalTable::await(Lock& lock, int rank, const std::function<bool()>& ready, const std::function<int()>& needs) {
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  const auto deadline = std::chrono::steady_clock::now() + room_->timeout;
   while (!ready()) {
-    if (!failure_.empty()) throw PeerError(failure_);
+    if (!room_->failure.empty()) throw PeerError(room_->failure);
     const int needed = needs();
     if (needed >= 0 && seats_[static_cast<std::size_t>(needed)].left)
-      fail("rank " + std::to_string(rank) + " waits for rank " + std::to_string(needed) + ", which left");
+      fail(members_.rank(rank) + " waits for " + members_.rank(needed) + ", which left");
     seat.stuck = true;
     if (std::all_of(seats_.begin(), seats_.end(), [](const Seat& each) { return each.stuck || each.left; }))
-      fail("deadlock: every rank waits for another");
-    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout && !ready() && failure_.empty())
-      fail("rank " + std::to_string(rank) + " has waited for " + std::to_string(timeout_.count()) + " ms");
+      fail("deadlock: each of these ranks waits for another");
+    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout && !ready() && room_->failure.empty())
+      fail(members_.rank(rank) + " has waited for " + std::to_string(room_->timeout.count()) + " ms");
   }
   seat.stuck = false;
 }
 
 void LocalTable::collective(int rank, const Call& call, const Operands& mine,
                             const std::function<void(std::span<const Operands>)>& work) {
-  Lock lock(mutex_);
+  Lock lock(room_->mutex);
   enter(rank, call);
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
   struct GetUp {  // the lock is held when it goes
@@ -154,9 +179,9 @@ bool LocalTable::receive_what_is_there(Lock& lock, int rank, std::span<const Tra
     Parcel& parcel = *box.front();
     const Tensor from = parcel.tensor;
     if (from.dtype != to.dtype || from.bytes() != to.bytes())
-      fail("rank " + std::to_string(peer) + " sends " + std::to_string(from.bytes()) + " bytes of " +
-           name_of(from.dtype) + " where rank " + std::to_string(rank) + " receives " + std::to_string(to.bytes()) +
-           " bytes of " + name_of(to.dtype));
+      fail(members_.rank(peer) + " sends " + std::to_string(from.bytes()) + " bytes of " + name_of(from.dtype) +
+           " where " + members_.rank(rank) + " receives " + std::to_string(to.bytes()) + " bytes of " +
+           name_of(to.dtype));
     box.pop_front();
     parcel.stage = Stage::kTaking;
     lock.unlock();
@@ -183,7 +208,7 @@ void LocalTable::withdraw(Lock& lock, int rank, std::deque<Parcel>& parcels) {
 
 void LocalTable::exchange(int rank, const Call& call, std::span<const Transfer> sends,
                           std::span<const Transfer> receives) {
-  Lock lock(mutex_);
+  Lock lock(room_->mutex);
   enter(rank, call);
   Seat& seat = seats_[static_cast<std::size_t>(rank)];
   std::deque<Parcel> parcels;

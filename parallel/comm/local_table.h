@@ -1,10 +1,11 @@
-// Where the threads of a LocalGroup meet. Every rank has a seat; a call sits down with what it brings, waits until it
+// Where the threads of a LocalGroup meet. Every member has a seat; a call sits down with what it brings, waits until it
 // can go on, and gets up. Because all seats are in one place, a call that nobody matches and ranks that wait for each
-// other in a circle are seen at once, and the report says where every rank is.
+// other in a circle are seen at once. A group and its subgroups have a table each, in one room: a failure at one is a
+// failure at all, and its report says where every rank is.
 //
-// Invariants, under the mutex: a seat with `arrived` takes part in the meeting that is being formed; all who arrived
-// are in equal calls. `stuck` is set by a rank that cannot go on and cleared by whoever changes that: when all seats
-// are stuck or empty, nothing will. A failure is final: every later call throws it.
+// Invariants, under the room's mutex: a seat with `arrived` takes part in the meeting that is being formed; all who
+// arrived are in equal calls. `stuck` is set by a member that cannot go on and cleared by whoever changes that: when
+// all seats of a table are stuck or empty, nothing will. A failure is final: every later call throws it.
 #pragma once
 
 #include <chrono>
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -28,10 +30,28 @@ struct Operands {
   std::string_view message;
 };
 
+class LocalTable;
+
+// Tables enter and leave it by themselves.
+struct LocalRoom {
+  explicit LocalRoom(std::chrono::milliseconds waits) : timeout(waits) {}
+
+  void leave(int rank_of_world, const std::string& why);  // every table
+
+  const std::chrono::milliseconds timeout;
+  std::mutex mutex;
+  std::vector<LocalTable*> tables;  // in the order in which they were made: the world's first
+  std::string failure;
+};
+
 class LocalTable {
  public:
-  LocalTable(int size, std::chrono::milliseconds timeout);
+  LocalTable(std::shared_ptr<LocalRoom> room, Members members);
+  ~LocalTable();
+  LocalTable(const LocalTable&) = delete;
+  LocalTable& operator=(const LocalTable&) = delete;
 
+  const Members& members() const { return members_; }
   int size() const { return static_cast<int>(seats_.size()); }
 
   // CHECKs that the seat is free.
@@ -47,6 +67,7 @@ class LocalTable {
   void exchange(int rank, const Call& call, std::span<const Transfer> sends, std::span<const Transfer> receives);
 
  private:
+  friend struct LocalRoom;
   using Lock = std::unique_lock<std::mutex>;
   enum class Stage { kPosted, kTaking, kTaken };
   struct Parcel {
@@ -65,6 +86,7 @@ class LocalTable {
     std::string why_left;
   };
 
+  void get_up_for_good(int rank, const std::string& why);
   void enter(int rank, const Call& call);
   void check_same(int rank);
   void await(Lock& lock, int rank, const std::function<bool()>& ready, const std::function<int()>& needs);
@@ -72,10 +94,11 @@ class LocalTable {
   void withdraw(Lock& lock, int rank, std::deque<Parcel>& parcels);
   std::deque<Parcel*>& mailbox(int from, int to);
   [[noreturn]] void fail(const std::string& what);
-  std::string whereabouts_of_all() const;
+  std::string whereabouts(int rank) const;
+  std::string whereabouts_of_all() const;  // and of who waits at another table
 
-  const std::chrono::milliseconds timeout_;
-  std::mutex mutex_;
+  const std::shared_ptr<LocalRoom> room_;
+  const Members members_;
   std::condition_variable changed_;
   std::vector<Seat> seats_;
   std::vector<std::deque<Parcel*>> mailboxes_;  // [from][to]
@@ -84,7 +107,6 @@ class LocalTable {
   int working_ = 0;
   std::uint64_t formed_ = 0;  // meetings
   std::uint64_t ended_ = 0;
-  std::string failure_;
 };
 
 }  // namespace trireme

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 
 #include "cuda/core/device.h"
 #include "monitoring/error.h"
+#include "parallel/comm/host_ledger.h"
 #include "parallel/comm/local.h"
 #include "parallel/comm/mpi_communicator.h"
 #include "parallel/comm/mpi_groups.h"
@@ -43,9 +46,14 @@ struct MpiWorld::State {
   bool initialised = false;
   int exceptions = std::uncaught_exceptions();
   std::chrono::milliseconds timeout{};
-  MPI_Comm all = MPI_COMM_NULL;  // ours alone
+  MPI_Comm all = MPI_COMM_NULL;   // ours alone
+  MPI_Comm host = MPI_COMM_NULL;  // the ranks of this host
+  MPI_Win ledger_window = MPI_WIN_NULL;
+  std::optional<HostLedger> ledger;
   std::shared_ptr<MpiGroups> groups;
   bool given = false;
+
+  void open_ledger();
 };
 
 MpiWorld::MpiWorld(MpiOptions options) : state_(std::make_unique<State>()) {
@@ -63,22 +71,45 @@ MpiWorld::MpiWorld(MpiOptions options) : state_(std::make_unique<State>()) {
   MPI_Comm_set_errhandler(state.all, MPI_ERRORS_RETURN);
   MPI_Comm_rank(state.all, &state.rank);
   MPI_Comm_size(state.all, &state.size);
-  MPI_Comm host = MPI_COMM_NULL;  // the ranks of this host
-  check_mpi(MPI_Comm_split_type(state.all, MPI_COMM_TYPE_SHARED, state.rank, MPI_INFO_NULL, &host),
+  check_mpi(MPI_Comm_split_type(state.all, MPI_COMM_TYPE_SHARED, state.rank, MPI_INFO_NULL, &state.host),
             "MPI_Comm_split_type");
-  MPI_Comm_rank(host, &state.host_rank);
-  MPI_Comm_size(host, &state.host_size);
-  MPI_Comm_free(&host);
-  state.groups = std::make_shared<MpiGroups>(state.all, options.path, state.timeout);
+  MPI_Comm_rank(state.host, &state.host_rank);
+  MPI_Comm_size(state.host, &state.host_size);
+  state.open_ledger();
+  state.groups = std::make_shared<MpiGroups>(state.all, options.path, state.timeout, *state.ledger);
+}
+
+// In the part of the host's first rank.
+void MpiWorld::State::open_ledger() {
+  constexpr std::size_t kAlignment = 4096;
+  void* memory = nullptr;
+  check_mpi(MPI_Win_allocate_shared(
+                host_rank == 0 ? static_cast<MPI_Aint>(kAlignment + HostLedger::bytes(host_size)) : MPI_Aint{0}, 1,
+                MPI_INFO_NULL, host, &memory, &ledger_window),
+            "a shared window of the ranks of this host");
+  MPI_Aint bytes = 0;
+  int unit = 0;
+  check_mpi(MPI_Win_shared_query(ledger_window, 0, &bytes, &unit, &memory), "MPI_Win_shared_query");
+  std::size_t room = kAlignment + HostLedger::bytes(host_size);
+  auto* begin = static_cast<std::byte*>(std::align(kAlignment, HostLedger::bytes(host_size), memory, room));
+  if (host_rank == 0) HostLedger::prepare(begin, host_size);
+  check_mpi(MPI_Barrier(host), "MPI_Barrier");
+  ledger.emplace(begin, host_rank, host_size, rank);
+  check_mpi(MPI_Barrier(host), "MPI_Barrier");
+  ledger->watch();
 }
 
 MpiWorld::~MpiWorld() {
   State& state = *state_;
   if (!state.initialised) return;
   const bool sound = !state.groups->failed() && std::uncaught_exceptions() <= state.exceptions;
+  state.ledger->farewell();  // if an exception ends it, main says which
   state.groups->close();
   if (!sound) return;
   state.groups->free();
+  state.ledger.reset();
+  MPI_Win_free(&state.ledger_window);
+  MPI_Comm_free(&state.host);
   MPI_Comm_free(&state.all);
   MPI_Finalize();
 }
@@ -96,6 +127,7 @@ std::unique_ptr<Communicator> MpiWorld::world(Device& device) {
 }
 
 void MpiWorld::abort(int exit_code) {
+  if (state_->ledger) state_->ledger->farewell();
   if (state_->initialised) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }

@@ -21,34 +21,34 @@ class MpiCommunicator final : public Communicator {
   void all_reduce(Stream stream, Tensor x, Reduction reduction, CallFor what) override {
     check_all_reduce(x, reduction);
     const Call call = make_call(Op::kAllReduce, what, x.dtype, x.bytes(), static_cast<std::int32_t>(reduction));
-    run(stream, [=](MpiPeers& peers) { peers.transport->all_reduce(call, x, reduction); });
+    run(stream, call, [=](MpiPeers& peers) { peers.transport->all_reduce(call, x, reduction); });
   }
   void reduce_scatter(Stream stream, Tensor to, Tensor from, CallFor what) override {
     check_reduce_scatter(to, from, size());
     const Call call = make_call(Op::kReduceScatter, what, from.dtype, from.bytes());
-    run(stream, [=](MpiPeers& peers) { peers.transport->reduce_scatter(call, to, from); });
+    run(stream, call, [=](MpiPeers& peers) { peers.transport->reduce_scatter(call, to, from); });
   }
   void all_gather(Stream stream, Tensor to, Tensor from, CallFor what) override {
     check_gather(to, from, size());
     const Call call = make_call(Op::kAllGather, what, from.dtype, from.bytes());
-    run(stream, [=](MpiPeers& peers) { peers.transport->all_gather(call, to, from); });
+    run(stream, call, [=](MpiPeers& peers) { peers.transport->all_gather(call, to, from); });
   }
   void broadcast(Stream stream, Tensor x, int root, CallFor what) override {
     CHECK(root >= 0 && root < size(), "root ", root, " of ", size());
     const Call call = make_call(Op::kBroadcast, what, x.dtype, x.bytes(), root);
-    run(stream, [=](MpiPeers& peers) { peers.transport->broadcast(call, x, root); });
+    run(stream, call, [=](MpiPeers& peers) { peers.transport->broadcast(call, x, root); });
   }
   void all_to_all(Stream stream, Tensor to, Tensor from, CallFor what) override {
     check_all_to_all(to, from, size());
     const Call call = make_call(Op::kAllToAll, what, from.dtype, from.bytes());
-    run(stream, [=](MpiPeers& peers) { peers.transport->all_to_all(call, to, from); });
+    run(stream, call, [=](MpiPeers& peers) { peers.transport->all_to_all(call, to, from); });
   }
   void exchange(Stream stream, std::span<const Transfer> sends, std::span<const Transfer> receives,
                 CallFor what) override {
     check_peers(sends, size());
     check_peers(receives, size());
     const Call call = make_call(Op::kExchange, what, DType::kF32, 0);
-    run(stream,
+    run(stream, call,
         [call, out = std::vector(sends.begin(), sends.end()), in = std::vector(receives.begin(), receives.end())](
             MpiPeers& peers) { mpi_exchange(peers.messages, call, out, in); });
   }
@@ -58,7 +58,7 @@ class MpiCommunicator final : public Communicator {
     used_.clear();
     const Call call = make_call(Op::kGatherToAll, what, DType::kF32, 0);
     std::vector<std::string> all;
-    guarded(*peers_, [&](MpiPeers& peers) {
+    guarded(*peers_, call, [&](MpiPeers& peers) {
       peers.transport->meet(call);
       all = gather(peers.messages, message, call);
     });
@@ -67,21 +67,23 @@ class MpiCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) override {
     CHECK(std::find(ranks.begin(), ranks.end(), rank()) != ranks.end(), "rank ", rank(), " is not in its group ", name);
-    return make_mpi_communicator(groups_, groups_->subgroup(*peers_, ranks), device_);
+    return make_mpi_communicator(groups_, groups_->subgroup(*peers_, ranks, name), device_);
   }
 
  private:
-  static void guarded(MpiPeers& peers, const std::function<void(MpiPeers&)>& work) {
+  static void guarded(MpiPeers& peers, const Call& call, const std::function<void(MpiPeers&)>& work) {
     try {
+      peers.ledger.enter(peers.line, call, peers.messages.members());
       work(peers);
+      peers.ledger.leave(peers.line);
     } catch (...) {
       peers.failed = true;
       throw;
     }
   }
 
-  void run(Stream stream, std::function<void(MpiPeers&)> work) {
-    device_.run(stream, [peers = peers_, work = std::move(work)] { guarded(*peers, work); });
+  void run(Stream stream, const Call& call, std::function<void(MpiPeers&)> work) {
+    device_.run(stream, [peers = peers_, call, work = std::move(work)] { guarded(*peers, call, work); });
     for (const Stream& used : used_)
       if (used.handle == stream.handle) return;
     used_.push_back(stream);

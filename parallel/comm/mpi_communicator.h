@@ -11,14 +11,17 @@
 
 namespace trireme {
 
-// The two ways to the ranks of one MPI communicator. `failed` is set when a call has thrown, after which MPI must not
-// be finalised: it would wait for the others.
+// The two ways to the ranks of one MPI communicator, and the line where its calls stand. `failed` is set when a call
+// has thrown, after which MPI must not be finalised: it would wait for the others.
 struct MpiPeers {
   MpiMessages messages;
   std::unique_ptr<Transport> transport;
+  HostLedger& ledger;
+  const int line;
   std::atomic<bool> failed{false};
 
-  MpiPeers(MPI_Comm comm, std::chrono::milliseconds timeout) : messages(comm, timeout) {}
+  MpiPeers(MPI_Comm comm, Members members, std::chrono::milliseconds timeout, HostLedger& host_ledger)
+      : messages(comm, std::move(members), timeout, host_ledger), ledger(host_ledger), line(ledger.open_line()) {}
 };
 
 class MpiGroups;

@@ -22,14 +22,14 @@ Call header_of(const Call& call, const Tensor& tensor) {
   return header;
 }
 
-void check_header(const Call& call, const Call& header, const Transfer& receive, int rank) {
+void check_header(const Call& call, const Call& header, const Transfer& receive, const Members& members, int rank) {
   const Tensor& to = receive.tensor;
   if (header.step == call.step && header.bytes == to.bytes() && header.dtype == static_cast<std::int32_t>(to.dtype))
     return;
-  throw PeerError("rank " + std::to_string(receive.peer) + " sends " + std::to_string(header.bytes) + " bytes of " +
-                  name_of(static_cast<DType>(header.dtype)) + " in " + to_string(header) + ", where rank " +
-                  std::to_string(rank) + " receives " + std::to_string(to.bytes()) + " bytes of " + name_of(to.dtype) +
-                  " in " + to_string(call));
+  throw PeerError(members.rank(receive.peer) + " sends " + std::to_string(header.bytes) + " bytes of " +
+                  name_of(static_cast<DType>(header.dtype)) + " in " + to_string(header, members) + ", where " +
+                  members.rank(rank) + " receives " + std::to_string(to.bytes()) + " bytes of " + name_of(to.dtype) +
+                  " in " + to_string(call, members));
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ void mpi_exchange(MpiMessages& messages, const Call& call, std::span<const Trans
       for (std::size_t j = 0; j < i; ++j)
         if (receives[j].peer == receives[i].peer && !incoming[j].payload_asked) return false;
       if (!messages.poll(message.header_batch)) return false;
-      check_header(call, message.header, receives[i], messages.rank());
+      check_header(call, message.header, receives[i], messages.members(), messages.rank());
       messages.receive(message.payload_batch, Kind::kPayload, receives[i].peer, receives[i].tensor.data,
                        receives[i].tensor.bytes());
       message.payload_asked = true;
@@ -71,12 +71,13 @@ void mpi_exchange(MpiMessages& messages, const Call& call, std::span<const Trans
         return messages.poll(outgoing) && all;
       },
       [&] {
-        std::string text = "Within " + to_string(call);
+        const Members& members = messages.members();
+        std::string text = "Within " + to_string(call, members);
         for (std::size_t i = 0; i < incoming.size(); ++i)
-          if (!incoming[i].done) text += ", nothing came from rank " + std::to_string(receives[i].peer);
+          if (!incoming[i].done) text += ", nothing came from " + members.rank(receives[i].peer);
         if (!outgoing.empty()) {
           text += ", not all was taken by";
-          for (const Transfer& send : sends) text += " rank " + std::to_string(send.peer);
+          for (const Transfer& send : sends) text += " " + members.rank(send.peer);
         }
         return text;
       });

@@ -21,7 +21,9 @@ std::byte* aligned(void* memory) {
 // A shared window of the ranks of one host: the board in rank 0's part, then every rank's staging.
 class MpiGroups::HostWindow {
  public:
-  HostWindow(MPI_Comm host, int rank, int size, std::chrono::milliseconds timeout) {
+  HostWindow(MPI_Comm host, int rank, const Members& members, std::chrono::milliseconds timeout,
+             const HostLedger& ledger) {
+    const int size = members.size();
     const std::size_t board_bytes = (HostBoard::bytes(size) + kAlignment - 1) / kAlignment * kAlignment;
     // A rank's part may begin anywhere, so each asks for one alignment more.
     const std::size_t bytes = kAlignment + HostTransport::kPartBytes + (rank == 0 ? board_bytes : 0);
@@ -41,7 +43,8 @@ class MpiGroups::HostWindow {
     }
     if (rank == 0) HostBoard::prepare(board, size);
     check_mpi(MPI_Barrier(host), "MPI_Barrier");
-    transport_ = std::make_unique<HostTransport>(std::make_unique<HostBoard>(board, rank, size, timeout), parts);
+    transport_ =
+        std::make_unique<HostTransport>(std::make_unique<HostBoard>(board, rank, members, timeout, &ledger), parts);
   }
   void free() { MPI_Win_free(&window_); }  // collective
 
@@ -59,20 +62,22 @@ struct MpiGroups::Group {
   std::shared_ptr<MpiPeers> peers;
 };
 
-MpiGroups::MpiGroups(MPI_Comm all, MpiOptions::Path path, std::chrono::milliseconds timeout)
-    : path_(path), timeout_(timeout) {
-  make(all, false);
+MpiGroups::MpiGroups(MPI_Comm all, MpiOptions::Path path, std::chrono::milliseconds timeout, HostLedger& ledger)
+    : path_(path), timeout_(timeout), ledger_(ledger) {
+  int size = 0;
+  check_mpi(MPI_Comm_size(all, &size), "MPI_Comm_size");
+  make(all, Members::world(size), false);
 }
 
 MpiGroups::~MpiGroups() { close(); }
 
 const std::shared_ptr<MpiPeers>& MpiGroups::world() const { return groups_.front()->peers; }
 
-std::shared_ptr<MpiPeers> MpiGroups::make(MPI_Comm comm, bool owned) {
+std::shared_ptr<MpiPeers> MpiGroups::make(MPI_Comm comm, Members members, bool owned) {
   auto group = std::make_unique<Group>();
   group->comm = comm;
   group->owned = owned;
-  group->peers = std::make_shared<MpiPeers>(comm, timeout_);
+  group->peers = std::make_shared<MpiPeers>(comm, std::move(members), timeout_, ledger_);
   MPI_Comm host = MPI_COMM_NULL;  // the ranks of this host
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, group->peers->messages.rank(), MPI_INFO_NULL, &host),
             "MPI_Comm_split_type");
@@ -82,7 +87,7 @@ std::shared_ptr<MpiPeers> MpiGroups::make(MPI_Comm comm, bool owned) {
   const int rank = group->peers->messages.rank();
   const int size = group->peers->messages.size();
   if (on_host == size && path_ == MpiOptions::Path::kBest) {
-    group->window = std::make_unique<HostWindow>(comm, rank, size, timeout_);
+    group->window = std::make_unique<HostWindow>(comm, rank, group->peers->messages.members(), timeout_, ledger_);
     group->peers->transport = group->window->take_transport();
   } else {
     group->peers->transport = std::make_unique<NetworkTransport>(group->peers->messages);
@@ -91,7 +96,8 @@ std::shared_ptr<MpiPeers> MpiGroups::make(MPI_Comm comm, bool owned) {
   return groups_.back()->peers;
 }
 
-std::shared_ptr<MpiPeers> MpiGroups::subgroup(const MpiPeers& parent, std::span<const int> ranks) {
+std::shared_ptr<MpiPeers> MpiGroups::subgroup(const MpiPeers& parent, std::span<const int> ranks,
+                                              std::string_view name) {
   MPI_Group from = MPI_GROUP_NULL;
   MPI_Group to = MPI_GROUP_NULL;
   MPI_Comm comm = MPI_COMM_NULL;
@@ -101,7 +107,7 @@ std::shared_ptr<MpiPeers> MpiGroups::subgroup(const MpiPeers& parent, std::span<
   MPI_Group_free(&to);
   MPI_Group_free(&from);
   MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
-  return make(comm, true);
+  return make(comm, parent.messages.members().subgroup(ranks, name), true);
 }
 
 bool MpiGroups::failed() const {

@@ -21,10 +21,14 @@ void check_mpi(int result, const char* what) {
   throw PeerError(std::string(what) + " failed: " + text + "; see what mpirun says of the ranks and their hosts");
 }
 
-MpiMessages::MpiMessages(MPI_Comm comm, std::chrono::milliseconds timeout) : comm_(comm), timeout_(timeout) {
+MpiMessages::MpiMessages(MPI_Comm comm, Members members, std::chrono::milliseconds timeout, const HostLedger& ledger)
+    : comm_(comm), members_(std::move(members)), timeout_(timeout), ledger_(ledger), last_(members_.ranks.size()) {
   check_mpi(MPI_Comm_rank(comm, &rank_), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(comm, &size_), "MPI_Comm_size");
-  last_.resize(static_cast<std::size_t>(size_));
+}
+
+void MpiMessages::fail(const std::string& what) const {
+  const std::string elsewhere = ledger_.elsewhere(members_);
+  throw PeerError(elsewhere.empty() ? what : what + ". Elsewhere " + elsewhere);
 }
 
 void MpiMessages::send(Batch& batch, Kind kind, int peer, const void* from, std::size_t bytes) {
@@ -68,9 +72,9 @@ void MpiMessages::wait_until(const std::function<bool()>& done, const std::funct
       std::this_thread::yield();
       continue;
     }
+    if (ledger_.anyone_died()) fail(ledger_.obituary() + ". " + report());
     if (std::chrono::steady_clock::now() - begin > timeout_)
-      throw PeerError("rank " + std::to_string(rank_) + " has waited for " + std::to_string(timeout_.count()) +
-                      " ms. " + report());
+      fail(members_.rank(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms. " + report());
     std::this_thread::sleep_for(nap);
     nap = std::min(nap * 2, kLongestNap);
   }
@@ -88,8 +92,8 @@ void MpiMessages::wait(Batch& batch, const Call& call) {
                std::sort(missing.begin(), missing.end());
                missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
                std::string text = "Nothing came from or went to";
-               for (int peer : missing) text += " rank " + std::to_string(peer);
-               return text + " within " + to_string(call);
+               for (int peer : missing) text += " " + members_.rank(peer);
+               return text + " within " + to_string(call, members_);
              });
 }
 
@@ -101,7 +105,7 @@ void MpiMessages::meet(const Call& call) {
     std::vector<Batch> from, to;
   };
   auto meeting = std::make_unique<Meeting>();
-  const auto ranks = static_cast<std::size_t>(size_);
+  const auto ranks = members_.ranks.size();
   meeting->mine = call;
   meeting->theirs.resize(ranks);
   meeting->from.resize(ranks);
@@ -117,13 +121,13 @@ void MpiMessages::meet(const Call& call) {
   const auto report = [&] {
     std::string text;
     for (std::size_t rank = 0; rank < ranks; ++rank) {
-      text += (rank ? "; rank " : "rank ") + std::to_string(rank);
+      text += (rank ? "; " : "") + members_.rank(static_cast<int>(rank));
       if (meeting->from[rank].empty())
-        text += " is in " + to_string(meeting->theirs[rank]);
+        text += " is in " + to_string(meeting->theirs[rank], members_);
       else if (last_[rank].op == Op::kNone)
         text += " has made no call yet";
       else
-        text += " has not come; its last call was " + to_string(last_[rank]);
+        text += " has not come; its last call was " + to_string(last_[rank], members_);
     }
     return text;
   };
@@ -141,9 +145,7 @@ void MpiMessages::meet(const Call& call) {
             }
             checked[peer] = true;
             if (!(meeting->theirs[peer] == call))
-              throw PeerError("ranks " + std::to_string(std::min(static_cast<int>(peer), rank_)) + " and " +
-                              std::to_string(std::max(static_cast<int>(peer), rank_)) + " make different calls. " +
-                              report());
+              fail(members_.ranks_of(static_cast<int>(peer), rank_) + " make different calls. " + report());
           }
           return all;
         },

@@ -1,6 +1,7 @@
 // Point-to-point messages between the ranks of one MPI communicator, polled by the thread that waits for them: MPI does
 // not progress by itself. Between polls it yields and then naps, for the cores belong to the backward pass. Every wait
-// has an end: past the timeout it throws a PeerError that names the peers that were not heard.
+// has an end: past the timeout, or when a process of this host dies, it throws a PeerError that names the peers that
+// were not heard.
 //
 // One thread at a time. Messages of one kind between two ranks arrive in the order in which they were sent.
 #pragma once
@@ -14,16 +15,19 @@
 #include <mpi.h>
 
 #include "parallel/comm/call.h"
+#include "parallel/comm/host_ledger.h"
 
 namespace trireme {
 
 class MpiMessages {
  public:
-  MpiMessages(MPI_Comm comm, std::chrono::milliseconds timeout);
+  // `ledger` outlives it.
+  MpiMessages(MPI_Comm comm, Members members, std::chrono::milliseconds timeout, const HostLedger& ledger);
 
   MPI_Comm comm() const { return comm_; }
   int rank() const { return rank_; }
-  int size() const { return size_; }
+  int size() const { return members_.size(); }
+  const Members& members() const { return members_; }
 
   enum class Kind : int { kMeeting = 1, kData = 2, kHeader = 3, kPayload = 4 };  // MPI's tags
 
@@ -50,10 +54,13 @@ class MpiMessages {
   void meet(const Call& call);
 
  private:
+  [[noreturn]] void fail(const std::string& what) const;
+
   MPI_Comm comm_;
+  const Members members_;
   const std::chrono::milliseconds timeout_;
+  const HostLedger& ledger_;
   int rank_ = 0;
-  int size_ = 1;
   std::vector<Call> last_;  // the latest call that each rank was met in
 };
 

@@ -7,8 +7,16 @@
 #include <vector>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/recording_device.h"
 
 namespace trireme {
+
+struct RecordedTransfer {
+  int peer = 0;  // member of the group
+  std::size_t bytes = 0;
+  DType dtype = DType::kF32;
+  bool operator==(const RecordedTransfer&) const = default;
+};
 
 struct RecordedCall {
   std::string group;  // "world", "dp", ...
@@ -16,15 +24,27 @@ struct RecordedCall {
   std::int64_t step = -1;
   std::string tensor;
   std::size_t bytes = 0;  // of this rank's tensor (exchange: sent and received)
+  DType dtype = DType::kF32;
+  int detail = 0;  // the root of a broadcast, a member of the group; the Reduction of an all_reduce
+  int stream = 0;  // streams are numbered as they are first used
+  std::vector<RecordedTransfer> sends{}, receives{};
   bool operator==(const RecordedCall&) const = default;
+};
+// all_reduce of "layers.3.mlp.up.weight" (fp32, 4096 bytes) in step 12 in dp
+std::string to_string(const RecordedCall& call);
+
+struct RecordedGroup {
+  std::string name;
+  std::vector<int> ranks;  // of the world
 };
 
 // Forwards to `inner` if there is one; otherwise stands for rank `rank` of `size` and does nothing. Its subgroups write
-// to the same list.
+// to the same list. With a RecordingDevice, whose streams the calls stand on, it also writes down what comes before
+// each.
 class RecordingCommunicator : public Communicator {
  public:
-  RecordingCommunicator(int rank, int size) : rank_(rank), size_(size) {}
-  explicit RecordingCommunicator(Communicator& inner) : inner_(&inner), rank_(inner.rank()), size_(inner.size()) {}
+  RecordingCommunicator(int rank, int size, RecordingDevice* device = nullptr);
+  explicit RecordingCommunicator(Communicator& inner);
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -38,17 +58,28 @@ class RecordingCommunicator : public Communicator {
   std::vector<std::string> gather_to_all(std::string_view message, CallFor call) override;
   std::unique_ptr<Communicator> subgroup(std::span<const int> ranks, std::string_view name) override;
 
-  const std::vector<RecordedCall>& calls() const { return *calls_; }
+  const std::vector<RecordedCall>& calls() const { return list_->calls; }
+  const std::vector<CallFrontier>& before() const { return list_->before; }   // call by call, with a RecordingDevice
+  const std::vector<RecordedGroup>& groups() const { return list_->groups; }  // the world first
 
  private:
-  void note(const char* op, std::size_t bytes, const CallFor& call);
+  struct List {
+    std::vector<RecordedCall> calls;
+    std::vector<CallFrontier> before;
+    std::vector<RecordedGroup> groups;
+    std::vector<void*> streams;
+    RecordingDevice* device = nullptr;
+  };
 
-  std::string name_ = "world";
+  void note(Stream stream, const char* op, const Tensor& tensor, int detail, const CallFor& call);
+  void note(Stream stream, RecordedCall call);
+
   Communicator* inner_ = nullptr;
   std::unique_ptr<Communicator> owned_;  // a subgroup's inner
   int rank_;
   int size_;
-  std::shared_ptr<std::vector<RecordedCall>> calls_ = std::make_shared<std::vector<RecordedCall>>();
+  std::size_t group_ = 0;
+  std::shared_ptr<List> list_ = std::make_shared<List>();
 };
 
 }  // namespace trireme

@@ -2,17 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "monitoring/check.h"
-#include "monitoring/error.h"
-#include "parallel/layout.pb.h"
 
 namespace trireme {
 namespace {
-
-// The axes that ranks are counted along, the fastest first.
-constexpr Axis kOrder[] = {Axis::kTp, Axis::kCp, Axis::kDp, Axis::kPp};
 
 std::vector<int> divisors(int number) {
   std::vector<int> found;
@@ -25,30 +19,6 @@ std::vector<int> divisors(int number) {
 }
 
 double distance(int a, int b) { return std::abs(std::log2(static_cast<double>(a) / b)); }
-
-// Meshes of exactly `ranks` ranks, the least changed first.
-std::string nearest_meshes(const MeshShape& wanted, bool dp_given, int ranks) {
-  struct Choice {
-    double change;
-    MeshShape mesh;
-  };
-  std::vector<Choice> choices;
-  for (int tp : divisors(ranks))
-    for (int cp : divisors(ranks / tp))
-      for (int pp : divisors(ranks / tp / cp)) {
-        MeshShape mesh{ranks / tp / cp / pp, pp, cp, tp, wanted.ep};
-        if (mesh.dp * cp % mesh.ep != 0) mesh.ep = 1;
-        const double change = distance(tp, wanted.tp) + distance(cp, wanted.cp) + distance(pp, wanted.pp) +
-                              (dp_given ? distance(mesh.dp, wanted.dp) : 0) + distance(mesh.ep, wanted.ep);
-        choices.push_back({change, mesh});
-      }
-  std::stable_sort(choices.begin(), choices.end(),
-                   [](const Choice& a, const Choice& b) { return a.change < b.change; });
-  std::string text;
-  for (std::size_t i = 0; i < std::min<std::size_t>(3, choices.size()); ++i)
-    text += (i ? "; " : "") + to_string(choices[i].mesh);
-  return text;
-}
 
 std::vector<int> ranks_along(const MeshShape& mesh, AxisPlaces places, Axis axis) {
   std::vector<int> ranks;
@@ -87,34 +57,54 @@ std::string to_string(const MeshShape& mesh) {
   std::string text;
   for (Axis axis : {Axis::kDp, Axis::kPp, Axis::kCp, Axis::kTp})
     text += (text.empty() ? "" : " x ") + std::string(name_of(axis)) + " " + std::to_string(mesh.size(axis));
-  return text + ", ep " + std::to_string(mesh.ep);
+  if (mesh.ep != 1) text += ", ep " + std::to_string(mesh.ep);
+  return mesh.order == kDefaultOrder ? text : text + ", order " + to_string(mesh.order);
 }
 
-MeshShape mesh_for(const config::Mesh& wanted, int ranks) {
-  CHECK(ranks >= 1, ranks, " ranks");
-  MeshShape mesh{wanted.has_dp() ? wanted.dp() : 1, wanted.pp(), wanted.cp(), wanted.tp(), wanted.ep()};
-  for (int axis = 0; axis < kAxes; ++axis)
-    if (mesh.size(static_cast<Axis>(axis)) < 1)
-      throw UserError(std::string("mesh.") + name_of(static_cast<Axis>(axis)) + " is " +
-                      std::to_string(mesh.size(static_cast<Axis>(axis))) + "; an axis has at least 1 place");
+std::string to_string(const AxisOrder& order) {
+  std::string text;
+  for (Axis axis : order) text += (text.empty() ? "" : " ") + std::string(name_of(axis));
+  return text;
+}
 
-  const auto fixed = std::int64_t{mesh.pp} * mesh.cp * mesh.tp;
-  if (!wanted.has_dp() && ranks % fixed == 0) mesh.dp = static_cast<int>(ranks / fixed);
-  if (fixed * mesh.dp != ranks)
-    throw UserError("the mesh " + to_string(mesh) + " takes " + std::to_string(fixed * mesh.dp) +
-                    (wanted.has_dp() ? " ranks" : " ranks, or a multiple of them,") + " but there are " +
-                    std::to_string(ranks) + ". These would work: " + nearest_meshes(mesh, wanted.has_dp(), ranks));
-  if (mesh.dp * mesh.cp % mesh.ep != 0)
-    throw UserError("mesh.ep " + std::to_string(mesh.ep) +
-                    " does not divide dp x cp = " + std::to_string(mesh.dp * mesh.cp) +
-                    ". These would work: " + nearest_meshes(mesh, wanted.has_dp(), ranks));
-  return mesh;
+std::optional<AxisOrder> parse_axis_order(std::string_view text) {
+  AxisOrder order = kDefaultOrder;
+  std::sort(order.begin(), order.end());
+  do {
+    if (to_string(order) == text) return order;
+  } while (std::next_permutation(order.begin(), order.end()));
+  return std::nullopt;
+}
+
+std::vector<MeshShape> nearest_meshes(const MeshShape& wanted, bool dp_given, int ranks,
+                                      const std::function<bool(const MeshShape&)>& works, std::size_t most) {
+  struct Choice {
+    double change;
+    MeshShape mesh;
+  };
+  std::vector<Choice> choices;
+  for (int tp : divisors(ranks))
+    for (int cp : divisors(ranks / tp))
+      for (int pp : divisors(ranks / tp / cp)) {
+        MeshShape mesh{ranks / tp / cp / pp, pp, cp, tp, wanted.ep, wanted.order};
+        if (mesh.dp * cp % mesh.ep != 0) mesh.ep = 1;
+        // cp is for long contexts, and no way to use up ranks.
+        const double change = distance(tp, wanted.tp) + 2 * distance(cp, wanted.cp) + distance(pp, wanted.pp) +
+                              (dp_given ? distance(mesh.dp, wanted.dp) : 0) + distance(mesh.ep, wanted.ep);
+        choices.push_back({change, mesh});
+      }
+  std::stable_sort(choices.begin(), choices.end(),
+                   [](const Choice& a, const Choice& b) { return a.change < b.change; });
+  std::vector<MeshShape> nearest;
+  for (const Choice& choice : choices)
+    if (nearest.size() < most && works(choice.mesh)) nearest.push_back(choice.mesh);
+  return nearest;
 }
 
 AxisPlaces places_of(const MeshShape& mesh, int rank) {
   CHECK(rank >= 0 && rank < mesh.ranks(), "rank ", rank, " of ", to_string(mesh));
   AxisPlaces places;
-  for (Axis axis : kOrder) {
+  for (Axis axis : mesh.order) {
     places[axis] = {mesh.size(axis), rank % mesh.size(axis)};
     rank /= mesh.size(axis);
   }
@@ -125,7 +115,7 @@ AxisPlaces places_of(const MeshShape& mesh, int rank) {
 int rank_at(const MeshShape& mesh, const AxisPlaces& places) {
   std::int64_t rank = 0;
   std::int64_t stride = 1;
-  for (Axis axis : kOrder) {
+  for (Axis axis : mesh.order) {
     CHECK(places[axis].index >= 0 && places[axis].index < mesh.size(axis), name_of(axis), " ", places[axis].index,
           " of ", to_string(mesh));
     rank += places[axis].index * stride;

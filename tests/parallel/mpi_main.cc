@@ -2,8 +2,10 @@
 // this rank, 1 if not, and as `trireme` would (4) after a PeerError.
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +16,7 @@
 
 #include "cuda/host/host_device.h"
 #include "monitoring/error.h"
+#include "parallel/comm/mesh_communicators.h"
 #include "parallel/comm/mpi.h"
 #include "tests/parallel/comm/tree_reference.h"
 
@@ -21,12 +24,16 @@ namespace trireme {
 namespace {
 
 struct Rank {
-  explicit Rank(MpiWorld& world)
-      : device(make_host_device({.guard_memory = true})),
+  Rank(MpiWorld& world, bool guard_memory)
+      : device(make_host_device({.guard_memory = guard_memory})),
         stream(device->create_stream(StreamKind::kCommunication, "communication")),
+        transfers(device->create_stream(StreamKind::kCommunication, "transfers")),
+        compute(device->create_stream(StreamKind::kCompute, "compute")),
         comm(world.world(*device)) {}
   ~Rank() {
     comm.reset();
+    device->destroy_stream(compute);
+    device->destroy_stream(transfers);
     device->destroy_stream(stream);
     for (std::byte* block : blocks) device->release(block);
   }
@@ -54,7 +61,7 @@ struct Rank {
   }
 
   std::unique_ptr<Device> device;
-  Stream stream;
+  Stream stream, transfers, compute;
   std::unique_ptr<Communicator> comm;
   std::vector<std::byte*> blocks;
 };
@@ -140,6 +147,66 @@ void results(Rank& self) {
   moves(self);
 }
 
+// dp x tp and dp x pp of these ranks, as even as can be.
+std::vector<MeshShape> meshes(int ranks) {
+  int first = 1;
+  for (int each = 1; each * each <= ranks; ++each)
+    if (ranks % each == 0) first = each;
+  const int rest = ranks / first;
+  return {{first, 1, 1, rest, 1}, {rest, first, 1, 1, 1}, {1, rest, 1, first, 1}};
+}
+
+// Of all groups of a rank, at the same time and on streams of their own; the world's after theirs.
+void groups(Rank& self) {
+  const int me = self.comm->rank();
+  for (const MeshShape& mesh : meshes(self.comm->size())) {
+    const MeshCommunicators all(mesh, *self.comm);
+    struct Sum {
+      Axis axis;
+      Communicator& comm;
+      Stream stream;
+      Tensor x;
+    };
+    std::vector<Sum> sums = {{Axis::kDp, all.dp(), self.stream, {}},
+                             {Axis::kPp, all.pp(), self.transfers, {}},
+                             {Axis::kTp, all.tp(), self.compute, {}},
+                             {Axis::kTp, all.tp_gradients(), self.stream, {}}};
+    constexpr std::size_t kCount = 300007;
+    constexpr int kTimes = 5;
+    for (Sum& sum : sums) sum.x = self.floats(uneven_values(kCount, 70 + static_cast<std::uint64_t>(me)));
+    self.device->synchronize(self.stream);
+    for (Sum& sum : sums)
+      for (int i = 0; i < kTimes; ++i) sum.comm.all_reduce(sum.stream, sum.x, Reduction::kMax, {i, "maximum"});
+    self.device->synchronize(self.transfers);
+    for (Sum& sum : sums) {
+      std::vector<float> expected(kCount, -1e30f);
+      for (int rank : peers(mesh, sum.axis, me)) {
+        const std::vector<float> theirs = uneven_values(kCount, 70 + static_cast<std::uint64_t>(rank));
+        for (std::size_t i = 0; i < kCount; ++i) expected[i] = std::max(expected[i], theirs[i]);
+      }
+      expect(self.read<float>(sum.x) == expected, "a group reduces over its own ranks alone");
+      sum.comm.all_reduce(sum.stream, sum.x, Reduction::kSum, {kTimes, "sum"});
+      self.device->synchronize(sum.stream);
+      for (float& each : expected) each *= static_cast<float>(sum.comm.size());
+      const std::vector<float> got = self.read<float>(sum.x);
+      const bool power_of_two = (sum.comm.size() & (sum.comm.size() - 1)) == 0;  // else the sum of equals rounds
+      expect(!power_of_two || got == expected, "a group sums over its own ranks alone");
+    }
+    const auto names = self.comm->gather_to_all(std::to_string(me), {kTimes, "names"});
+    for (int rank = 0; rank < self.comm->size(); ++rank)
+      expect(names.at(static_cast<std::size_t>(rank)) == std::to_string(rank), "the world works beside its groups");
+  }
+}
+
+// Of 4 ranks in a square, 0 and 3 wait in dp for 2 and 1, who wait in tp for them.
+void crossing(Rank& self) {
+  const MeshCommunicators all({2, 1, 1, 2, 1}, *self.comm);
+  const Tensor x = self.floats(std::vector<float>(64));
+  const bool in_dp = self.comm->rank() == 0 || self.comm->rank() == 3;
+  (in_dp ? all.dp() : all.tp()).all_reduce(self.stream, x, Reduction::kSum, {7, in_dp ? "layers.0.weight" : "output"});
+  self.device->synchronize(self.stream);
+}
+
 // Rank 0 makes another call than the others; all say so and end.
 void mismatch(Rank& self) {
   const Tensor x = self.floats(std::vector<float>(64));
@@ -161,64 +228,133 @@ void absence(Rank& self) {
   self.device->synchronize(self.stream);
 }
 
-void death(Rank& self) {
+// The last rank is killed in the middle of a step, within a call of its dp group or between calls; the others say what
+// it was doing before mpirun ends them.
+void killed_in(Rank& self, bool within) {
+  signal(SIGTERM, SIG_IGN);  // as `trireme train` goes on for a while
+  const int size = self.comm->size();
+  const MeshCommunicators all({size, 1, 1, 1, 1}, *self.comm);
   const Tensor x = self.floats(std::vector<float>(64));
-  if (self.comm->rank() == 0) std::_Exit(4);
-  self.comm->all_reduce(self.stream, x, Reduction::kSum, {7, "layers.1.weight"});
+  all.dp().all_reduce(self.stream, x, Reduction::kSum, {6, "layers.0.weight"});
+  self.device->synchronize(self.stream);
+  if (self.comm->rank() == size - 1 && !within) raise(SIGKILL);
+  if (self.comm->rank() == size - 1)
+    std::thread([] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      raise(SIGKILL);
+    }).detach();
+  if (self.comm->rank() == 0 && within) std::this_thread::sleep_for(std::chrono::seconds(20));
+  all.dp().all_reduce(self.stream, x, Reduction::kSum, {7, "layers.1.weight"});
   self.device->synchronize(self.stream);
 }
+void killed_between(Rank& self) { killed_in(self, false); }
+void killed_within(Rank& self) { killed_in(self, true); }
 
-// By the median and by the shortest time.
-std::string rates(std::size_t bytes, std::vector<double> seconds) {
+// Bytes by the median of the times, in GB/s.
+double rate(std::size_t bytes, std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
-  char text[64];
-  const double gigabytes = static_cast<double>(bytes) / 1e9;
-  std::snprintf(text, sizeof text, "%.2f GB/s (best %.2f)", gigabytes / seconds[seconds.size() / 2],
-                gigabytes / seconds[0]);
-  return text;
+  return static_cast<double>(bytes) / 1e9 / seconds[seconds.size() / 2];
 }
 
-// Prints how fast 1, 4 and 64 MB are summed, in turn with Open MPI's own: bytes of the tensor by time.
+// Prints how fast collectives are, in turn with Open MPI's own and with their floor: the memory that any way must
+// touch, read and written once by all ranks at the same time. Rates are of the whole tensor's bytes.
 void speed(Rank& self) {
+  const int size = self.comm->size();
+  const auto ranks = static_cast<std::size_t>(size);
   for (std::size_t megabytes : {1u, 4u, 64u}) {
-    const Tensor x = self.floats(std::vector<float>(megabytes << 18));
+    const std::size_t count = (megabytes << 18) / ranks * ranks;
+    const std::size_t bytes = count * sizeof(float);
+    const auto part = static_cast<std::int64_t>(count / ranks);
+    const Tensor x = self.floats(std::vector<float>(count)), y = self.floats(std::vector<float>(count));
+    const Tensor rows = x.view({size, part}), to_rows = y.view({size, part});
+    const Tensor row = rows.rows(0, 1), to_row = to_rows.rows(0, 1);
     self.device->synchronize(self.stream);
-    std::vector<double> ours, theirs;
-    const auto time = [&](std::vector<double>& seconds, const auto& work) {
+    const auto time = [&](std::vector<double>& seconds, const std::function<void()>& work) {
       MPI_Barrier(MPI_COMM_WORLD);
       const auto begin = std::chrono::steady_clock::now();
       work();
       self.device->synchronize(self.stream);
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     };
-    std::vector<float> sum(x.bytes() / sizeof(float));
-    for (int i = 0; i < 21; ++i) {
-      time(ours, [&] { self.comm->all_reduce(self.stream, x, Reduction::kSum, {i, "x"}); });
-      time(theirs, [&] {
-        self.device->run(self.stream, [&] {
-          MPI_Allreduce(x.data, sum.data(), static_cast<int>(sum.size()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-        });
-      });
+    const auto on_stream = [&](const std::function<void()>& work) { self.device->run(self.stream, work); };
+    struct Row {
+      const char* name;
+      std::function<void()> ours, theirs, floor;
+      std::vector<double> our_seconds{}, their_seconds{}, floor_seconds{};
+    };
+    const int n = static_cast<int>(count), n_part = static_cast<int>(part);
+    const auto copy = [](const Tensor& to, const Tensor& from) { std::memcpy(to.data, from.data, from.bytes()); };
+    Row table[] = {
+        {"all_reduce",
+         [&] {
+           self.comm->all_reduce(self.stream, x, Reduction::kSum, {1, "x"});
+         },
+         [&] { on_stream([&] { MPI_Allreduce(x.data, y.data, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }); },
+         [&] {
+           on_stream([&] {
+             auto* values = reinterpret_cast<std::uint64_t*>(x.data);
+             for (std::size_t i = 0; i < bytes / sizeof(std::uint64_t); ++i)
+               values[i] ^= 0x8000000080000000;  // signs: no denormals
+           });
+         }},
+        {"reduce_scatter",
+         [&] {
+           self.comm->reduce_scatter(self.stream, to_row, rows, {1, "x"});
+         },
+         [&] {
+           on_stream([&] { MPI_Reduce_scatter_block(x.data, y.data, n_part, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); });
+         },
+         [&] {
+           on_stream([&] {
+             for (int i = 0; i < size; ++i) copy(to_row, rows.rows(i, i + 1));
+           });
+         }},
+        {"all_gather",
+         [&] {
+           self.comm->all_gather(self.stream, to_rows, row, {1, "x"});
+         },
+         [&] {
+           on_stream([&] { MPI_Allgather(x.data, n_part, MPI_FLOAT, y.data, n_part, MPI_FLOAT, MPI_COMM_WORLD); });
+         },
+         [&] {
+           on_stream([&] {
+             for (int i = 0; i < size; ++i) copy(to_rows.rows(i, i + 1), row);
+           });
+         }},
+    };
+    for (int i = 0; i < 15; ++i)
+      for (Row& each : table) {
+        time(each.our_seconds, each.ours);
+        time(each.their_seconds, each.theirs);
+        time(each.floor_seconds, each.floor);
+      }
+    for (const Row& each : table) {
+      const double ours = rate(bytes, each.our_seconds), theirs = rate(bytes, each.their_seconds);
+      const double floor = rate(bytes, each.floor_seconds);
+      if (self.comm->rank() == 0)
+        std::printf("%-14s of %2zu MB: %5.2f GB/s, %2.0f%% of its floor's %5.2f, %4.1f times Open MPI's %5.2f\n",
+                    each.name, megabytes, ours, 100 * ours / floor, floor, ours / theirs, theirs);
     }
-    if (self.comm->rank() == 0)
-      std::printf("all_reduce of %zu MB: %s; MPI_Allreduce %s\n", megabytes, rates(x.bytes(), ours).c_str(),
-                  rates(x.bytes(), theirs).c_str());
   }
 }
 
 int run(int argc, char** argv) {
-  const std::map<std::string, void (*)(Rank&)> claims = {
-      {"results", results}, {"mismatch", mismatch}, {"absence", absence}, {"death", death}, {"speed", speed}};
+  const std::map<std::string, void (*)(Rank&)> claims = {{"results", results},   {"groups", groups},
+                                                         {"mismatch", mismatch}, {"absence", absence},
+                                                         {"crossing", crossing}, {"killed-between", killed_between},
+                                                         {"speed", speed},       {"killed-within", killed_within}};
   const auto claim = argc == 3 ? claims.find(argv[1]) : claims.end();
   if (claim == claims.end()) {
-    std::fprintf(stderr, "usage: test_mpi results|mismatch|absence|death|speed window|messages\n");
+    std::fprintf(stderr, "usage: test_mpi CLAIM window|messages, where CLAIM is one of");
+    for (const auto& [name, body] : claims) std::fprintf(stderr, " %s", name.c_str());
+    std::fprintf(stderr, "\n");
     return 2;
   }
   MpiOptions options;
   if (std::strcmp(argv[2], "messages") == 0) options.path = MpiOptions::Path::kMessages;
   MpiWorld world(options);
   try {
-    Rank self(world);
+    Rank self(world, claim->second != speed);  // guarding takes time
     claim->second(self);
     self.device->synchronize(self.stream);
     self.comm->gather_to_all("", {-1, "end of the test"});

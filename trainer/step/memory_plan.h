@@ -18,6 +18,9 @@ struct StepPlan {
   std::map<std::string, std::size_t> bytes_at_peak;  // by category, at the moment when most is in use
   std::int64_t parameters = 0;                       // elements, each counted once
   std::vector<RecordedCall> calls;                   // in one step, of all groups, in order
+  std::vector<CallFrontier> before;                  // call by call: what must have ended
+  std::vector<RecordedGroup> groups;                 // that the rank is in
+  std::vector<ParamSpec> specs;                      // of the rank's stages
 };
 
 // For rank `rank` of the layout's mesh; `batches` is that rank's. Covers a step, and an evaluation of a micro-batch.

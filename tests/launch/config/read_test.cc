@@ -59,7 +59,7 @@ TEST(ReadRun, ReportsAllProblemsAtOnceInTheFilesOrder) {
             "  run.yaml:8:10: train.steps: a whole number is expected, not 2.5; the nearest are 2 and 3\n"
             "  run.yaml:9:14: train.precision: \"fp16\" is not one of fp32, bf16; did you mean fp32?\n"
             "  run.yaml:10:16: train.micro_batch: \"4\" is text because of its quotes; leave them out\n"
-            "  run.yaml:11:7: mesh: this is a section; write its fields below it, indented: dp, pp, cp, tp, ep\n"
+            "  run.yaml:11:7: mesh: this is a section; write its fields below it, indented: dp, pp, cp, tp, ep, order\n"
             "  run.yaml:12:12: recompute: one value is expected, not a list\n"
             "  run.yaml:13:1: device: there is no value; write one, or leave the field out for its default\n"
             "  --set --set.typo=1: no such field; `trireme config FILE` prints all there are\n"

@@ -1,5 +1,7 @@
 #include "launch/config/validate.h"
 
+#include <cstdio>
+#include <cstring>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -100,6 +102,44 @@ TEST(Validate, TheMeshMustBeTheRanks) {
               HasSubstr("dp x pp x cp x tp = 2, but this run has 4 ranks; start 2 or leave dp out"));
   EXPECT_THAT(problems_of(kSound + "mesh: {tp: 3}\n", {}, 4),
               HasSubstr("mesh.tp: pp x cp x tp = 3 does not divide the 4 ranks"));
+}
+
+TEST(Validate, ABadMeshIsToldEveryReasonAndTheNearestMeshesThatWork) {
+  // 12 heads, 12 layers, a batch of 8.
+  const std::string told = problems_of("train: {steps: 1, global_batch: 8}\nmesh: {dp: 3, pp: 13, tp: 8}\n", {}, 16);
+  EXPECT_THAT(told, AllOf(HasSubstr("run.yaml:2:8: mesh.dp: 8 samples do not divide over dp = 3"),
+                          HasSubstr("mesh.pp: 13 stages (pp x chunks) of 12 layers"),
+                          HasSubstr("mesh.tp: tp = 8 does not divide heads 12; the nearest that do are 6 and 12"),
+                          HasSubstr("of the meshes of 16 ranks these would work: ")));
+  EXPECT_THAT(problems_of(kSound + "mesh: {dp: 1, tp: 5}\n"), HasSubstr("of the meshes of 5 ranks these would work: "));
+  EXPECT_THAT(problems_of(kSound + "mesh: {tp: 5}\n"), testing::Not(HasSubstr("would work")));
+}
+
+TEST(Validate, MeshesThatAreSuggestedAreAccepted) {
+  const std::string batch = "train: {steps: 1, global_batch: 24, micro_batch: 2}\n";
+  for (int ranks : {2, 6, 8, 24, 36, 48})
+    for (const char* mesh : {"dp: 5", "tp: 5", "pp: 5, tp: 4", "dp: 7, pp: 11, tp: 8", "dp: 3, cp: 3"}) {
+      std::string told = problems_of(batch + "mesh: {" + mesh + "}\n", {}, ranks);
+      const std::size_t at = told.find("would work: ");
+      if (at == std::string::npos) continue;
+      int dp = 0, pp = 0, cp = 0, tp = 0, seen = 0;
+      for (const char* next = told.c_str() + at + 12; next != nullptr; next = std::strchr(next, ';')) {
+        next += *next == ';' ? 2 : 0;
+        ASSERT_EQ(std::sscanf(next, "dp %d x pp %d x cp %d x tp %d", &dp, &pp, &cp, &tp), 4) << told;
+        EXPECT_EQ(problems_of(batch + "mesh: {dp: " + std::to_string(dp) + ", pp: " + std::to_string(pp) +
+                                  ", cp: " + std::to_string(cp) + ", tp: " + std::to_string(tp) + "}\n",
+                              {}, ranks),
+                  "");
+        ++seen;
+      }
+      EXPECT_GE(seen, 1);
+    }
+}
+
+TEST(Validate, AnOrderOfAxesNamesEachOnce) {
+  EXPECT_EQ(problems_of(kSound + "mesh: {order: pp dp tp cp}\n"), "");
+  EXPECT_THAT(problems_of(kSound + "mesh: {order: tp dp}\n"),
+              HasSubstr("run.yaml:2:15: mesh.order: \"tp dp\" is no order of the axes"));
 }
 
 TEST(Validate, LayoutsMustCutTheModelEvenly) {

@@ -1,24 +1,25 @@
 #include "parallel/mesh/mesh.h"
 
 #include <algorithm>
+#include <array>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "monitoring/error.h"
-#include "parallel/layout.pb.h"
-
 namespace trireme {
 namespace {
 
-using testing::AllOf;
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 MeshShape any_mesh() {
   const auto size = [] { return *rc::gen::inRange(1, 5); };
   MeshShape mesh{size(), size(), size(), size(), 1};
+  std::vector<AxisOrder> orders;
+  AxisOrder order = {Axis::kDp, Axis::kPp, Axis::kCp, Axis::kTp};
+  do orders.push_back(order);
+  while (std::next_permutation(order.begin(), order.end()));
+  mesh.order = *rc::gen::elementOf(orders);
   std::vector<int> fits;
   for (int ep = 1; ep <= mesh.dp * mesh.cp; ++ep)
     if (mesh.dp * mesh.cp % ep == 0) fits.push_back(ep);
@@ -61,6 +62,34 @@ RC_GTEST_PROP(Mesh, ExpertGroupsAndTheirReplicasTileTheDataRanks, ()) {
   }
 }
 
+// Written apart from rank_at: the axes as digits of the rank, the first of the order the lowest.
+RC_GTEST_PROP(Mesh, RanksCountAlongTheAxesInTheirOrder, ()) {
+  const MeshShape mesh = any_mesh();
+  AxisPlaces places;
+  std::array<int, 4> digits{};
+  for (int rank = 0; rank < mesh.ranks(); ++rank) {
+    for (std::size_t i = 0; i < digits.size(); ++i) RC_ASSERT(places_of(mesh, rank)[mesh.order[i]].index == digits[i]);
+    for (std::size_t i = 0; i < digits.size() && ++digits[i] == mesh.size(mesh.order[i]); ++i) digits[i] = 0;
+  }
+}
+
+RC_GTEST_PROP(Mesh, GroupsAreInAscendingOrderOfRanks, ()) {
+  const MeshShape mesh = any_mesh();
+  for (Axis axis : {Axis::kDp, Axis::kPp, Axis::kCp, Axis::kTp})
+    for (int rank = 0; rank < mesh.ranks(); ++rank) {
+      const std::vector<int> group = peers(mesh, axis, rank);
+      RC_ASSERT(std::is_sorted(group.begin(), group.end()));
+    }
+}
+
+TEST(Mesh, AnOrderIsReadAsItIsWrittenAndNothingElseIs) {
+  AxisOrder order = {Axis::kDp, Axis::kPp, Axis::kCp, Axis::kTp};
+  do EXPECT_EQ(parse_axis_order(to_string(order)), order);
+  while (std::next_permutation(order.begin(), order.end()));
+  for (const char* text : {"", "tp", "tp cp dp", "tp cp dp dp", "tp cp dp pp ep", "tp,cp,dp,pp", "tp  cp dp pp"})
+    EXPECT_EQ(parse_axis_order(text), std::nullopt) << text;
+}
+
 TEST(Mesh, TensorParallelRanksAreNeighbours) {
   const MeshShape mesh{2, 2, 2, 4, 1};
   EXPECT_THAT(peers(mesh, Axis::kTp, 5), ElementsAre(4, 5, 6, 7));
@@ -70,35 +99,15 @@ TEST(Mesh, TensorParallelRanksAreNeighbours) {
   EXPECT_THAT(data_peers(mesh, 5), ElementsAre(1, 5, 9, 13));
 }
 
-std::string why_not(const config::Mesh& wanted, int ranks) {
-  try {
-    return "works: " + to_string(mesh_for(wanted, ranks));
-  } catch (const UserError& error) {
-    return error.what();
-  }
-}
-
-TEST(Mesh, DataParallelismTakesWhatIsLeft) {
-  config::Mesh wanted;
-  EXPECT_EQ(mesh_for(wanted, 6), (MeshShape{6, 1, 1, 1, 1}));
-  wanted.set_tp(2);
-  wanted.set_pp(3);
-  EXPECT_EQ(mesh_for(wanted, 12), (MeshShape{2, 3, 1, 2, 1}));
-}
-
-TEST(Mesh, AnImpossibleMeshNamesTheNearestThatWork) {
-  config::Mesh wanted;
-  wanted.set_tp(4);
-  EXPECT_THAT(why_not(wanted, 6), AllOf(HasSubstr("takes 4 ranks, or a multiple of them, but there are 6"),
-                                        HasSubstr("dp 2 x pp 1 x cp 1 x tp 3, ep 1")));
-  wanted.set_dp(4);
-  EXPECT_THAT(why_not(wanted, 8),
-              AllOf(HasSubstr("takes 16 ranks but there are 8"), HasSubstr("dp 4 x pp 1 x cp 1 x tp 2"),
-                    HasSubstr("dp 2 x pp 1 x cp 1 x tp 4")));
-  wanted.set_ep(3);
-  EXPECT_THAT(why_not(wanted, 16), AllOf(HasSubstr("mesh.ep 3 does not divide dp x cp = 4"), HasSubstr("would work")));
-  wanted.set_ep(0);
-  EXPECT_THAT(why_not(wanted, 16), HasSubstr("mesh.ep is 0"));
+TEST(Mesh, NearestMeshesHaveAllRanksWorkAndChangeLittle) {
+  const auto all = [](const MeshShape&) { return true; };
+  const MeshShape wanted{4, 1, 1, 4, 1};
+  EXPECT_THAT(nearest_meshes(wanted, true, 8, all, 2), ElementsAre(MeshShape{4, 1, 1, 2, 1}, MeshShape{2, 1, 1, 4, 1}));
+  EXPECT_THAT(nearest_meshes(wanted, false, 8, all, 1), ElementsAre(MeshShape{2, 1, 1, 4, 1}));
+  const auto odd_tp = [](const MeshShape& mesh) { return mesh.tp % 2 == 1; };
+  EXPECT_THAT(nearest_meshes(wanted, true, 12, odd_tp, 1), ElementsAre(MeshShape{4, 1, 1, 3, 1}));
+  EXPECT_THAT(nearest_meshes(wanted, true, 12, [](const MeshShape&) { return false; }), ElementsAre());
+  for (const MeshShape& mesh : nearest_meshes({3, 5, 1, 7, 2}, true, 360, all, 1000)) EXPECT_EQ(mesh.ranks(), 360);
 }
 
 }  // namespace

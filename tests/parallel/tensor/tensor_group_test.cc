@@ -182,9 +182,9 @@ TEST(TensorGroup, EveryCallSaysItsStepAndTensor) {
   group.gather(context, own, 7, {5, "layers.0.mlp input"});
   group.sum(context, group.partial(context, 7, 4, DType::kBF16), DType::kBF16, {}, {}, {5, "layers.0.mlp output"});
   group.gather_parts(context, own, {6, "statistics"});
-  const std::vector<RecordedCall> want = {{"world", "all_gather", 5, "layers.0.mlp input", 24},
+  const std::vector<RecordedCall> want = {{"world", "all_gather", 5, "layers.0.mlp input", 24, DType::kBF16},
                                           {"world", "reduce_scatter", 5, "layers.0.mlp output", 9 * 4 * 4},
-                                          {"world", "all_gather", 6, "statistics", 24}};
+                                          {"world", "all_gather", 6, "statistics", 24, DType::kBF16}};
   EXPECT_EQ(peers.calls(), want);
 }
 
