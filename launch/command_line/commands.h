@@ -14,7 +14,7 @@ class App;
 
 namespace trireme {
 
-struct Plant;  // launch/verify/verify_run.h
+struct Plant;  // trainer/verify/trial.h
 
 // The exit code of commands that prove something, where it does not hold.
 inline constexpr auto kDoesNotHold = static_cast<ExitCode>(1);

@@ -9,13 +9,6 @@
 
 namespace trireme {
 
-// A mistake that others have shipped, made at one of the seams; none is part of a user's program.
-struct Plant {
-  std::string name;
-  std::string mistake;  // in a sentence
-  TrialSeams seams;
-};
-
 struct VerifyReport {
   std::string text;  // what was shrunk, what was compared, what differs and because of which axis
   bool agrees = false;

@@ -1,5 +1,6 @@
 #include "trainer/verify/contributions.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "parallel/comm/local.h"
@@ -8,6 +9,17 @@
 
 namespace trireme {
 namespace {
+
+// Of the tensor's largest contribution, what an element has at least. A token's loss may not depend on a parameter at
+// all, as on the bias of keys, which softmax takes out; then its gradient is made of roundings of what the others have.
+constexpr float kLeastShare = 1.0f / 16;
+
+// Of Q's parameters the ones of K and V beside them; else the same.
+std::string with_values(std::string name) {
+  constexpr std::string_view kQ = ".attention.q.";
+  if (const std::size_t q = name.find(kQ); q != std::string::npos) name.replace(q, kQ.size(), ".attention.kv.");
+  return name;
+}
 
 // Adds |gradient| of the one token that counts in `batch`. With a learning rate of 0 the weights stay as they are.
 void add_contribution(TrialRank& rank, TrainingStep& training, std::int64_t number, const Batch& batch,
@@ -53,6 +65,11 @@ std::vector<WholeTensors> token_contributions(const Experiment& experiment, int 
         add_contribution(rank, training, ++number, batch, sums);
         ++counted;
       }
+    }
+    for (auto& [name, values] : sums) {
+      const std::vector<float>& largest = sums.at(with_values(name));
+      const float least = *std::max_element(largest.begin(), largest.end()) * kLeastShare;
+      for (float& value : values) value = std::max(value, least);
     }
     for (auto& [name, values] : sums)
       for (float& value : values) value /= static_cast<float>(counted);

@@ -38,6 +38,13 @@ struct TrialSeams {
   StepSeams step{};
 };
 
+// A mistake that others have shipped, made at one of the seams; none is part of a user's program.
+struct Plant {
+  std::string name;
+  std::string mistake;  // in a sentence
+  TrialSeams seams;
+};
+
 struct TrialOptions {
   int steps = 3;
   std::int64_t micro_batch = 1;
