@@ -14,6 +14,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(Validate, AcceptsTheSmallestConfiguration) { EXPECT_EQ(problems_of(kSound), ""); }
 
@@ -170,9 +171,8 @@ TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
     check_runnable_here(cluster);
     FAIL() << "must throw";
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("run.yaml:2:12: mesh.pp: pipeline parallelism"),
-                                    HasSubstr("mesh.cp: context parallelism"), HasSubstr("device: training on CUDA"),
-                                    HasSubstr("data.path: no data set")));
+    EXPECT_THAT(error.what(), AllOf(Not(HasSubstr("mesh.pp")), HasSubstr("mesh.cp: context parallelism"),
+                                    HasSubstr("device: training on CUDA"), HasSubstr("data.path: no data set")));
   }
 }
 
