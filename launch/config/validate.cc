@@ -203,12 +203,22 @@ class Validator {
     }
     if (mesh_.ep() > 1)
       report({"mesh.ep"}, "ep = " + number(mesh_.ep()) + " needs experts, and this model has none; leave it out");
+    check_stages();
     check_tensor_cuts(tp);
     if (cp > 1 && sound({"model.sequence_length"}) && model_.sequence_length() % (2 * cp) != 0) {
       report({"mesh.cp", "model.sequence_length"},
              "2 x cp = " + number(2 * cp) + " must divide sequence_length " + number(model_.sequence_length()) +
                  " (each rank holds an early and a late piece of every sequence)");
     }
+  }
+
+  void check_stages() {
+    if (!sound({"pipeline.chunks", "model.layers"})) return;
+    const PipelineShape shape{mesh_.pp(), run_.pipeline().chunks()};
+    if (shape.stages() <= model_.layers()) return;
+    report({"mesh.pp", "pipeline.chunks", "model.layers"}, number(shape.stages()) + " stages (pp x chunks) of " +
+                                                               number(model_.layers()) +
+                                                               " layers: a stage has one at least");
   }
 
   void check_tensor_cuts(std::int64_t tp) {
@@ -238,11 +248,6 @@ class Validator {
             {"pipeline.chunks", "pipeline.schedule", "mesh.pp", "mesh.dp", "train.global_batch", "train.micro_batch"}))
       return;
     const PipelineShape shape{mesh_.pp(), run_.pipeline().chunks()};
-    if (sound({"model.layers"}) && shape.stages() > model_.layers()) {
-      report({"mesh.pp", "pipeline.chunks", "model.layers"}, number(shape.stages()) + " stages (pp x chunks) of " +
-                                                                 number(model_.layers()) +
-                                                                 " layers: a stage has one at least");
-    }
     const std::int64_t dp = mesh_.has_dp() ? mesh_.dp() : 1;
     try {
       check_admitted(run_.pipeline().schedule(), shape,

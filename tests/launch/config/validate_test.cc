@@ -108,7 +108,7 @@ TEST(Validate, TheMeshMustBeTheRanks) {
 TEST(Validate, ABadMeshIsToldEveryReasonAndTheNearestMeshesThatWork) {
   // 12 heads, 12 layers, a batch of 8.
   const std::string told = problems_of("train: {steps: 1, global_batch: 8}\nmesh: {dp: 3, pp: 13, tp: 8}\n", {}, 16);
-  EXPECT_THAT(told, AllOf(HasSubstr("run.yaml:2:8: mesh.dp: 8 samples do not divide over dp = 3"),
+  EXPECT_THAT(told, AllOf(HasSubstr("train.global_batch: 8 samples do not divide over dp = 3"),
                           HasSubstr("mesh.pp: 13 stages (pp x chunks) of 12 layers"),
                           HasSubstr("mesh.tp: tp = 8 does not divide heads 12; the nearest that do are 6 and 12"),
                           HasSubstr("of the meshes of 16 ranks these would work: ")));
