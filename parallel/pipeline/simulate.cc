@@ -130,7 +130,7 @@ class Simulator {
   // What must be finished before `now`, all of the same rank.
   std::vector<Instruction> needs(const Instruction& now) const {
     const auto [stage, kind, m, joined] = now;
-    const auto apart = [&](int other) { return shape_.rank_of(stage) != shape_.rank_of(other); };
+    const auto apart = [&, rank = shape_.rank_of(now.stage)](int other) { return rank != shape_.rank_of(other); };
     switch (kind) {
       case Kind::kForward:
         if (stage == 0) return {};

@@ -87,7 +87,7 @@ std::vector<std::vector<Holding>> gather_holdings(Communicator& world, const Che
       }
       CHECK(!in.fail(), "a rank sent a box that ends early");
       for (const Holding& before : holdings[p]) held.speaks &= before.box != held.box;
-      if (!held.box.empty()) holdings[p].push_back(std::move(held));
+      if (!held.box.empty()) holdings[p].push_back(held);
     }
   }
   return holdings;

@@ -116,7 +116,7 @@ std::vector<Compared> compare_within_bounds(const Trial& one, const Trial& many,
   for (const auto& [name, values] : one.weights)
     rows.push_back(compare_tensors(fmt::format("weights of {} after step {}", name, steps), values,
                                    tensor_of(many.weights, name),
-                                   [&](std::size_t i) { return weight_bounds.at(name)[i]; }));
+                                   [&bounds = weight_bounds.at(name)](std::size_t i) { return bounds[i]; }));
   return rows;
 }
 
