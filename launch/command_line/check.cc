@@ -2,7 +2,6 @@
 #include <chrono>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +11,8 @@
 #include <fmt/format.h>
 
 #include "launch/command_line/commands.h"
+#include "launch/command_line/configuration_flags.h"
 #include "launch/command_line/output.h"
-#include "launch/config/load.h"
 #include "launch/train/experiment.h"
 #include "monitoring/run_report.h"
 #include "trainer/check/layout_check.h"
@@ -114,29 +113,17 @@ std::string report(const LayoutCheck& check, const Layout& layout, double second
 }  // namespace
 
 void add_check_command(CLI::App& program, ExitCode& exit_code) {
-  struct Flags {
-    std::string file;
-    std::vector<std::string> overrides;
-    int ranks = 0;
-  };
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ConfigurationFlags>();
   CLI::App* command =
       program.add_subcommand("check", "Prove on this CPU that a layout of any number of ranks will run");
   command->footer(
       "\nRuns the step's own code without numbers for every rank that can differ from the others; matches their calls\n"
       "with each other, looks for deadlocks and for elements without an owner, and prints the memory of each. Exits\n"
       "with 0 if all of it holds, else with 1. Needs neither the data nor a launcher.");
-  command->add_option("FILE", flags->file, "A configuration in YAML")->required();
-  command->add_option("--set", flags->overrides, "Override a field: --set mesh.tp=2 (may be repeated)")
-      ->type_name("SECTION.FIELD=VALUE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
-  command->add_option("--ranks", flags->ranks, "Of the run; decides mesh.dp. Default: what the mesh says")
-      ->check(CLI::Range(1, 1 << 20));
+  flags->add(*command, "mesh.tp=2")->required();
+  flags->add_ranks(*command, "Of the run; decides mesh.dp. Default: what the mesh says");
   command->callback([flags, &exit_code] {
-    const std::optional<int> ranks = flags->ranks > 0 ? std::optional(flags->ranks) : std::nullopt;
-    LoadedRun loaded = load_run(flags->file, flags->overrides, ranks);
+    LoadedRun loaded = flags->load();
     if (!loaded.run.mesh().has_dp()) loaded.run.mutable_mesh()->set_dp(1);
     check_plannable(loaded);
     const Layout layout = layout_of(loaded.run);

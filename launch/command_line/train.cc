@@ -4,33 +4,20 @@
 #include <CLI/CLI.hpp>
 
 #include "launch/command_line/commands.h"
-#include "launch/config/load.h"
+#include "launch/command_line/configuration_flags.h"
 #include "launch/train/run_training.h"
 #include "monitoring/log.h"
 
 namespace trireme {
-namespace {
-
-struct Flags {
-  std::string file;
-  std::vector<std::string> overrides;
-};
-
-}  // namespace
 
 void add_train_command(CLI::App& program, ExitCode& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ConfigurationFlags>();
   CLI::App* command = program.add_subcommand("train", "Train a model, or go on where its run stopped");
   command->footer(
       "\nAlone, or with many ranks: mpirun -n 2 trireme train FILE. The same command resumes from the newest "
       "checkpoint\n"
       "in run.dir. Ctrl-C, SIGTERM and SIGUSR1 save, then end with exit code 75.");
-  command->add_option("FILE", flags->file, "A configuration in YAML")->required();
-  command->add_option("--set", flags->overrides, "Override a field: --set train.steps=500 (may be repeated)")
-      ->type_name("SECTION.FIELD=VALUE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
+  flags->add(*command, "train.steps=500")->required();
   command->callback([flags, &exit_code] {
     MpiWorld world;
     whereabouts().rank = world.rank();

@@ -1,24 +1,19 @@
-#include <algorithm>
 #include <memory>
-#include <optional>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
 #include "launch/command_line/commands.h"
+#include "launch/command_line/configuration_flags.h"
 #include "launch/command_line/output.h"
-#include "launch/config/load.h"
 #include "launch/config/problems.h"
 #include "launch/verify/verify_run.h"
 
 namespace trireme {
 namespace {
 
-struct Flags {
-  std::string file;
-  std::vector<std::string> overrides;
-  int ranks = 0;
+struct Flags : ConfigurationFlags {
   std::string plant;
   bool list_plants = false;
 };
@@ -47,14 +42,8 @@ void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const 
       "bit for bit in exact numerics (all but tp), within derived bounds otherwise. What differs is named, with the "
       "axis\n"
       "without which it does not. Exit codes: 0 it agrees; 1 it differs; 2 a mistake in FILE.");
-  CLI::Option* file = command->add_option("FILE", flags->file, "A configuration in YAML");
-  command->add_option("--set", flags->overrides, "Override a field: --set mesh.tp=4 (may be repeated)")
-      ->type_name("SECTION.FIELD=VALUE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
-  command->add_option("--ranks", flags->ranks, "Of a run of so many ranks; decides mesh.dp")
-      ->check(CLI::Range(1, 1 << 20));
+  CLI::Option* file = flags->add(*command, "mesh.tp=4");
+  flags->add_ranks(*command, "Of a run of so many ranks; decides mesh.dp");
   if (plants.empty()) {
     file->required();
   } else {
@@ -67,8 +56,7 @@ void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const 
       return;
     }
     if (flags->file.empty()) throw UserError("FILE is missing: a configuration in YAML");
-    const std::optional<int> ranks = flags->ranks > 0 ? std::optional(flags->ranks) : std::nullopt;
-    config::Run run = load_run(flags->file, flags->overrides, ranks).run;
+    config::Run run = flags->load().run;
     if (!run.mesh().has_dp()) run.mutable_mesh()->set_dp(1);
     const VerifyReport report =
         verify_run(run, flags->plant.empty() ? nullptr : &plant_named(plants, flags->plant).seams);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "launch/config/fields.h"
 #include "launch/train/experiment.h"
 #include "launch/verify/shrink.h"
 #include "monitoring/error.h"
@@ -46,8 +47,7 @@ std::string layout_text(const Layout& layout, std::int64_t micro_batch) {
   std::string text = fmt::format("dp={} pp={} tp={}", layout.mesh.dp, layout.mesh.pp, layout.mesh.tp);
   if (layout.zero_stage > 0) text += fmt::format(" zero={}", layout.zero_stage);
   if (layout.mesh.pp > 1) {
-    constexpr const char* kSchedules[] = {"gpipe", "1f1b", "interleaved-1f1b"};
-    text += fmt::format(" {}", kSchedules[static_cast<int>(layout.schedule)]);
+    text += " " + enum_spelling(*config::Pipeline::Schedule_descriptor()->FindValueByNumber(layout.schedule));
     if (layout.chunks > 1) text += fmt::format(" chunks={}", layout.chunks);
   }
   if (layout.recompute != config::none) text += " recompute=" + config::Recompute_Name(layout.recompute);
@@ -56,7 +56,7 @@ std::string layout_text(const Layout& layout, std::int64_t micro_batch) {
 
 std::string number(double value) { return fmt::format("{:.3g}", value); }
 
-// Where all is well, the row of each kind that came nearest to its bound; else every row that is beyond it.
+// The rows that are beyond their bounds; "" where there are none.
 std::string comparison_table(const Verification& verification) {
   Table table({"what", "element", "difference", "bound", ""},
               {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft});

@@ -38,10 +38,8 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
     stages.push_back(stages_.back().get());
   }
   pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers.pp(), streams.transfers, trace);
-  make_stage(experiment.model, loss, whole_model(experiment.model), model_list_, config::none);
   name_files(experiment.model, list_.specs());
-  name_files(experiment.model, model_list_.specs());
-  if (seams_.specs) seams_.specs(list_.specs(), peers.places());
+  model_specs_ = whole_model_specs(experiment.model);
   if (experiment.model.tied_embeddings() && shape.ranks > 1) {
     if (rank == 0) tied_ = {list_.find(kTokenTable), shape.ranks - 1};
     if (rank == shape.ranks - 1) tied_ = {list_.find("head.weight"), 0};

@@ -57,7 +57,6 @@ struct StepStreams {
 
 // Where a step may be led astray on purpose, to see that it is noticed; nothing is set in a user's program.
 struct StepSeams {
-  std::function<void(std::vector<ParamSpec>&, const AxisPlaces&)> specs{};
   std::function<void(Schedule&, const AxisPlaces&)> schedule{};
 };
 
@@ -110,7 +109,7 @@ class TrainingStep {
   // Of this rank's stages, in the order of its forward passes.
   const ParamList& list() const { return list_; }
   // The whole model's parameters, of which list() is this rank's.
-  const std::vector<ParamSpec>& model_specs() const { return model_list_.specs(); }
+  const std::vector<ParamSpec>& model_specs() const { return model_specs_; }
   // What this rank updates, replicas included: the last step's gradients, reduced, before clipping (a tied parameter's
   // are in its owner's); the fp32 masters; AdamW's moments; and the weights, of the parameters' dtype.
   std::vector<HeldTensor> held_gradients() const;
@@ -143,7 +142,7 @@ class TrainingStep {
   RunObserver* observer_ = nullptr;
   SpanRule spans_;
   ParamList list_;
-  ParamList model_list_;
+  std::vector<ParamSpec> model_specs_;
   std::vector<std::unique_ptr<Stage>> stages_;  // of this rank, chunk by chunk
   std::unique_ptr<PipelineRun> pipeline_;
   Schedule schedule_;  // this rank's, for schedule_micro_batches_
