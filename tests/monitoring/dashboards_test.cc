@@ -12,6 +12,7 @@
 
 #include "monitoring/metrics.h"
 #include "tests/monitoring/scratch.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

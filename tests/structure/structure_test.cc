@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/paths.h"
 #include "tests/structure/include_rules.h"
 
 namespace trireme {
@@ -48,12 +49,13 @@ TEST(Structure, TheCoreNeedsOnlyTheStandardLibrary) {
 }
 
 TEST(Structure, EveryIncludeOfOursExists) {
-  static const std::regex generated(R"(\.pb\.h$)");
+  static const std::regex message(R"(\.pb\.h$)");
   for (const auto& file : tree()) {
     for (const auto& include : file.includes) {
       if (!include.quoted || include.path.starts_with("google/")) continue;
-      const auto source = std::regex_replace(include.path, generated, ".proto");
-      EXPECT_TRUE(std::filesystem::exists(kRoot / source)) << place(file, include) << "no file " << source;
+      const auto source = std::regex_replace(include.path, message, ".proto");
+      EXPECT_TRUE(std::filesystem::exists(kRoot / source) || std::filesystem::exists(kRoot / (source + ".in")))
+          << place(file, include) << "no file " << source;
     }
   }
 }
@@ -67,6 +69,21 @@ TEST(Structure, EveryHeaderIsGuardedAndOpensWithTheProblemItSolves) {
     EXPECT_TRUE(per_instruction_set || file.text.find("#pragma once") != std::string::npos)
         << file.path << " has no #pragma once";
   }
+}
+
+// So that compiling the source shows that the header needs nothing before it; tests/structure/CMakeLists.txt does the
+// rest.
+TEST(Structure, ASourceIncludesItsOwnHeaderFirst) {
+  int sources = 0;
+  for (const auto& file : tree()) {
+    if (!file.path.ends_with(".cc")) continue;
+    const std::string header = file.path.substr(0, file.path.size() - 2) + "h";
+    if (!std::filesystem::exists(kRoot / header)) continue;
+    ++sources;
+    ASSERT_FALSE(file.includes.empty()) << file.path;
+    EXPECT_EQ(file.includes.front().path, header) << place(file, file.includes.front()) << "its own header comes first";
+  }
+  EXPECT_GE(sources, 100);
 }
 
 TEST(Structure, NoFileHoldsTwoIdeas) {

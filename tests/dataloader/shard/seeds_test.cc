@@ -6,6 +6,7 @@
 
 #include "tests/dataloader/shard/exercise.h"
 #include "tests/dataloader/shard/folder.h"
+#include "tests/paths.h"
 
 namespace trireme {
 

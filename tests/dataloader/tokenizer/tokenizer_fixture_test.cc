@@ -7,6 +7,7 @@
 
 #include "dataloader/tokenizer/tokenizer.h"
 #include "dataloader/tokenizer/train.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -12,6 +12,7 @@
 #include "dataloader/tokenizer/train.h"
 #include "monitoring/error.h"
 #include "tests/dataloader/tokenizer/exercise.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

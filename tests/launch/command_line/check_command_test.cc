@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/launch/command_line/ended.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/launch/config/fuzz_bodies.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -12,6 +12,7 @@
 #include "launch/config/fields.h"
 #include "launch/config/model_size.h"
 #include "tests/launch/config/problems_of.h"
+#include "tests/paths.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {

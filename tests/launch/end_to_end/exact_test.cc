@@ -11,6 +11,7 @@
 #include "dataloader/batch/ledger.h"
 #include "monitoring/metrics_file.h"
 #include "tests/launch/end_to_end/command.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

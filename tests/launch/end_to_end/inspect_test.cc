@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/launch/end_to_end/command.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/config/load.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

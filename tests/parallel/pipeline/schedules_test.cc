@@ -14,6 +14,7 @@
 #include "parallel/pipeline/draw.h"
 #include "parallel/pipeline/simulate.h"
 #include "parallel/pipeline/transfers.h"
+#include "tests/paths.h"
 
 namespace trireme {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/paths.h"
 #include "tests/trainer/checkpoint/exercise.h"
 #include "tests/trainer/checkpoint/scratch.h"
 

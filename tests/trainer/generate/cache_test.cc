@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/paths.h"
 #include "tests/trainer/cached_logits.h"
 #include "tests/trainer/determined.h"
 #include "trainer/checkpoint/checkpoint.h"

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parallel/placement/file_boxes.h"
+#include "tests/paths.h"
 #include "tests/trainer/cached_logits.h"
 #include "tests/trainer/determined.h"
 #include "trainer/checkpoint/checkpoint.h"
