@@ -4,7 +4,6 @@
 #include <chrono>
 #include <thread>
 
-#include <openssl/evp.h>
 #include <xxhash.h>
 
 #include "dataloader/prepare/json_record.h"
@@ -14,11 +13,11 @@
 #include "dataloader/prepare/records.h"
 #include "dataloader/shard/durable_file.h"
 #include "dataloader/shard/manifest.h"
+#include "dataloader/shard/sha256.h"
 #include "dataloader/shard/shard_writer.h"
 #include "dataloader/tokenizer/tokenizer.h"
 #include "dataloader/tokenizer/train.h"
 #include "dataloader/tokenizer/utf8.h"
-#include "monitoring/check.h"
 #include "monitoring/error.h"
 
 namespace trireme {
@@ -30,18 +29,6 @@ constexpr std::size_t kTextInFlight = std::size_t{64} << 20;
 constexpr double kProgressSeconds = 0.2;
 constexpr double kAssumedCompression = 4;  // text bytes to a byte of .gz or .zst; only sizes the tokenizer's sample
 constexpr char kTokenizerFile[] = "tokenizer.json";
-
-std::string sha256_hex(std::string_view bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr) == 1, "SHA-256 failed");
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) {
-    hex += "0123456789abcdef"[digest[i] >> 4];
-    hex += "0123456789abcdef"[digest[i] & 15];
-  }
-  return hex;
-}
 
 // A number in [0, 1) for each document and purpose: a keyed hash, so that it depends on nothing else.
 double draw(std::uint64_t seed, std::uint64_t purpose, std::uint64_t index) {

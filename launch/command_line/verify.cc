@@ -56,10 +56,11 @@ void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const 
       return;
     }
     if (flags->file.empty()) throw UserError("FILE is missing: a configuration in YAML");
-    config::Run run = flags->load().run;
-    if (!run.mesh().has_dp()) run.mutable_mesh()->set_dp(1);
+    LoadedRun loaded = flags->load();
+    if (!loaded.run.mesh().has_dp()) loaded.run.mutable_mesh()->set_dp(1);
+    check_plannable(loaded);
     const VerifyReport report =
-        verify_run(run, flags->plant.empty() ? nullptr : &plant_named(plants, flags->plant).seams);
+        verify_run(loaded.run, flags->plant.empty() ? nullptr : &plant_named(plants, flags->plant).seams);
     write_output(report.text);
     if (!report.agrees) exit_code = kDoesNotHold;
   });

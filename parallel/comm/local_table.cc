@@ -14,6 +14,9 @@ LocalTable::LocalTable(std::shared_ptr<LocalRoom> room, Members members)
       mailboxes_(members_.ranks.size() * members_.ranks.size()) {
   const std::lock_guard lock(room_->mutex);
   room_->tables.push_back(this);
+  for (int rank = 0; rank < size(); ++rank)
+    if (const auto found = room_->left.find(members_.ranks[static_cast<std::size_t>(rank)]); found != room_->left.end())
+      get_up_for_good(rank, found->second);
 }
 
 LocalTable::~LocalTable() {
@@ -41,6 +44,7 @@ void LocalTable::leave(int rank, const std::string& why) {
 
 void LocalRoom::leave(int rank_of_world, const std::string& why) {
   const std::lock_guard lock(mutex);
+  left.emplace(rank_of_world, why);
   for (LocalTable* table : tables)
     for (int rank = 0; rank < table->size(); ++rank)
       if (table->members().ranks[static_cast<std::size_t>(rank)] == rank_of_world) table->get_up_for_good(rank, why);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -36,11 +37,12 @@ class LocalTable;
 struct LocalRoom {
   explicit LocalRoom(std::chrono::milliseconds waits) : timeout(waits) {}
 
-  void leave(int rank_of_world, const std::string& why);  // every table
+  void leave(int rank_of_world, const std::string& why);  // every table, those to come too
 
   const std::chrono::milliseconds timeout;
   std::mutex mutex;
   std::vector<LocalTable*> tables;  // in the order in which they were made: the world's first
+  std::map<int, std::string> left;  // rank of the world, why
   std::string failure;
 };
 

@@ -10,6 +10,7 @@ MeshCommunicators::MeshCommunicators(const MeshShape& mesh, Communicator& world)
   const int rank = world.rank();
   dp_ = world.subgroup(peers(mesh, Axis::kDp, rank), "dp");
   pp_ = world.subgroup(peers(mesh, Axis::kPp, rank), "pp");
+  pp_gradients_ = world.subgroup(peers(mesh, Axis::kPp, rank), "pp gradients");
   tp_ = world.subgroup(peers(mesh, Axis::kTp, rank), "tp");
   tp_gradients_ = world.subgroup(peers(mesh, Axis::kTp, rank), "tp gradients");
 }

@@ -23,6 +23,8 @@ class MeshCommunicators {
   Communicator& dp() const { return *dp_; }
   // Activations from stage to stage: on the stream of transfers.
   Communicator& pp() const { return *pp_; }
+  // pp's ranks once more, for the gradients of activations: on a stream of the pipeline's own.
+  Communicator& pp_gradients() const { return *pp_gradients_; }
   // Activations within a layer: on the compute stream.
   Communicator& tp() const { return *tp_; }
   // tp's ranks once more, for the gradients of what tp does not cut: on the communication stream.
@@ -32,7 +34,7 @@ class MeshCommunicators {
   MeshShape mesh_;
   Communicator& world_;
   AxisPlaces places_;
-  std::unique_ptr<Communicator> dp_, pp_, tp_, tp_gradients_;
+  std::unique_ptr<Communicator> dp_, pp_, pp_gradients_, tp_, tp_gradients_;
 };
 
 }  // namespace trireme

@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "monitoring/metrics.h"
-#include "tests/monitoring/scratch.h"
 #include "tests/paths.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -24,7 +24,7 @@ std::map<std::string, MetricKind> documented() {
   const std::map<std::string, MetricKind> kinds = {
       {"counter", MetricKind::kCounter}, {"gauge", MetricKind::kGauge}, {"histogram", MetricKind::kHistogram}};
   std::map<std::string, MetricKind> metrics;
-  std::istringstream text(contents(kFloor / "README.md"));
+  std::istringstream text(read_bytes(kFloor / "README.md"));
   for (std::string line; std::getline(text, line);) {
     const std::string start = "| `trireme_", middle = "` | ";
     const std::size_t name_end = line.find(middle, start.size());
@@ -58,7 +58,7 @@ std::string metric_of(const std::string& name, const std::map<std::string, Metri
 
 std::string queries_of_dashboard() {
   std::string queries;
-  const auto dashboard = nlohmann::json::parse(contents(kFloor / "grafana" / "dashboards" / "trireme.json"));
+  const auto dashboard = nlohmann::json::parse(read_bytes(kFloor / "grafana" / "dashboards" / "trireme.json"));
   for (const auto& panel : dashboard.at("panels"))
     for (const auto& target : panel.at("targets")) queries += target.at("expr").get<std::string>() + "\n";
   for (const auto& variable : dashboard.at("templating").at("list"))
@@ -68,7 +68,7 @@ std::string queries_of_dashboard() {
 
 std::string queries_of_rules() {
   std::string queries;
-  std::istringstream text(contents(kFloor / "prometheus" / "alerts.yml"));
+  std::istringstream text(read_bytes(kFloor / "prometheus" / "alerts.yml"));
   for (std::string line; std::getline(text, line);)
     if (const std::size_t at = line.find("expr: "); at != line.npos) queries += line.substr(at) + "\n";
   return queries;
@@ -97,8 +97,8 @@ TEST(Dashboards, EveryDocumentedMetricIsOnTheDashboard) {
 }
 
 TEST(Dashboards, PanelsHaveIdsOfTheirOwnAndOneDatasource) {
-  const auto dashboard = nlohmann::json::parse(contents(kFloor / "grafana" / "dashboards" / "trireme.json"));
-  const std::string provisioned = contents(kFloor / "grafana" / "provisioning" / "datasources" / "prometheus.yml");
+  const auto dashboard = nlohmann::json::parse(read_bytes(kFloor / "grafana" / "dashboards" / "trireme.json"));
+  const std::string provisioned = read_bytes(kFloor / "grafana" / "provisioning" / "datasources" / "prometheus.yml");
   std::set<int> ids;
   for (const auto& panel : dashboard.at("panels")) {
     EXPECT_TRUE(ids.insert(panel.at("id").get<int>()).second) << panel.at("title");

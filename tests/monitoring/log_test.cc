@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "monitoring/check.h"
-#include "tests/monitoring/scratch.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -29,7 +29,7 @@ class LogTest : public ::testing::Test {
     options.stream = file_.get();
     configure_log(options);
   }
-  std::string logged() const { return contents(path_); }
+  std::string logged() const { return read_bytes(path_); }
 
   ~LogTest() override {
     configure_log({});
@@ -40,7 +40,7 @@ class LogTest : public ::testing::Test {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  Scratch scratch_;
+  ScratchFolder scratch_;
   std::filesystem::path path_ = scratch_ / "log";
   std::unique_ptr<std::FILE, Close> file_;
 };

@@ -14,7 +14,7 @@
 
 #include "monitoring/error.h"
 #include "monitoring/log.h"
-#include "tests/monitoring/scratch.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -54,25 +54,25 @@ TEST(MetricsFile, AFloatIsWrittenAsAFloatNotAsTheDoubleThatItWidensTo) {
 RC_GTEST_PROP(MetricsFile, EveryDoubleComesBackBitForBit, (std::uint64_t bits)) {
   const double value = std::bit_cast<double>(bits);
   RC_PRE(!std::isnan(value));
-  const Scratch scratch;
-  put(scratch / "m", MetricsRecord(1).add("x", value).line());
+  const ScratchFolder scratch;
+  write_bytes(scratch / "m", MetricsRecord(1).add("x", value).line());
   RC_ASSERT(std::bit_cast<std::uint64_t>(*read_metrics(scratch / "m").rows.at(0).number("x")) == bits);
 }
 
 RC_GTEST_PROP(MetricsFile, EveryFloatComesBackBitForBit, (std::uint32_t bits)) {
   const float value = std::bit_cast<float>(bits);
   RC_PRE(!std::isnan(value));
-  const Scratch scratch;
-  put(scratch / "m", MetricsRecord(1).add("x", value).line());
+  const ScratchFolder scratch;
+  write_bytes(scratch / "m", MetricsRecord(1).add("x", value).line());
   const auto back = static_cast<float>(*read_metrics(scratch / "m").rows.at(0).number("x"));
   RC_ASSERT(std::bit_cast<std::uint32_t>(back) == bits);
 }
 
 TEST(MetricsFile, WhatIsNotFiniteComesBackToo) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const double infinity = std::numeric_limits<double>::infinity();
-  put(scratch / "m", MetricsRecord(1).add("a", std::nan("")).add("b", infinity).add("c", -infinity).line());
-  EXPECT_EQ(contents(scratch / "m"), "{\"step\":1,\"a\":\"NaN\",\"b\":\"Infinity\",\"c\":\"-Infinity\"}\n");
+  write_bytes(scratch / "m", MetricsRecord(1).add("a", std::nan("")).add("b", infinity).add("c", -infinity).line());
+  EXPECT_EQ(read_bytes(scratch / "m"), "{\"step\":1,\"a\":\"NaN\",\"b\":\"Infinity\",\"c\":\"-Infinity\"}\n");
   const MetricsRow row = read_metrics(scratch / "m").rows.at(0);
   EXPECT_TRUE(std::isnan(row.number("a").value()));
   EXPECT_EQ(row.number("b"), infinity);
@@ -80,58 +80,58 @@ TEST(MetricsFile, WhatIsNotFiniteComesBackToo) {
 }
 
 TEST(MetricsFile, AppendsToWhatIsThere) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   for (const int step : {1, 2}) {
     MetricsFile file(scratch / "m");
     append(file, step);
-    EXPECT_EQ(contents(scratch / "m"), lines(1, step));  // there at once, not when it is closed
+    EXPECT_EQ(read_bytes(scratch / "m"), lines(1, step));  // there at once, not when it is closed
   }
 }
 
 TEST(MetricsFile, ATornLastLineIsCutOffAtEveryByte) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::string whole = lines(1, 3);
   for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
-    put(scratch / "m", whole.substr(0, bytes));
+    write_bytes(scratch / "m", whole.substr(0, bytes));
     { MetricsFile file(scratch / "m"); }
-    const std::string left = contents(scratch / "m");
+    const std::string left = read_bytes(scratch / "m");
     EXPECT_EQ(left, whole.substr(0, bytes == 0 ? 0 : whole.rfind('\n', bytes - 1) + 1)) << bytes;
   }
 }
 
 TEST(MetricsFile, ATornTailLongerThanABlockIsCutOff) {
-  const Scratch scratch;
-  put(scratch / "m", line(1) + std::string(10000, 'x'));
+  const ScratchFolder scratch;
+  write_bytes(scratch / "m", line(1) + std::string(10000, 'x'));
   MetricsFile file(scratch / "m");
   append(file, 2);
-  EXPECT_EQ(contents(scratch / "m"), lines(1, 2));
+  EXPECT_EQ(read_bytes(scratch / "m"), lines(1, 2));
 }
 
 TEST(MetricsFile, TruncationKeepsEveryStepUpToTheOneGiven) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   MetricsFile file(scratch / "m");
   for (int step = 1; step <= 20; ++step) append(file, step);
   EXPECT_EQ(file.truncate_after(20), 0);
   EXPECT_EQ(file.truncate_after(12), 8);
-  EXPECT_EQ(contents(scratch / "m"), lines(1, 12));
+  EXPECT_EQ(read_bytes(scratch / "m"), lines(1, 12));
   append(file, 13);
-  EXPECT_EQ(contents(scratch / "m"), lines(1, 13));
+  EXPECT_EQ(read_bytes(scratch / "m"), lines(1, 13));
   EXPECT_EQ(file.truncate_after(0), 13);
-  EXPECT_EQ(contents(scratch / "m"), "");
+  EXPECT_EQ(read_bytes(scratch / "m"), "");
 }
 
 TEST(MetricsFile, TruncationUnderstandsLinesThatOthersWroteAndPassesOverDamage) {
-  const Scratch scratch;
-  put(scratch / "m", "{ \"loss\": 1, \"step\": 1 }\ngarbage\n{\"step\":2}\n{\"loss\":3, \"step\": 3}\nmore\n");
+  const ScratchFolder scratch;
+  write_bytes(scratch / "m", "{ \"loss\": 1, \"step\": 1 }\ngarbage\n{\"step\":2}\n{\"loss\":3, \"step\": 3}\nmore\n");
   MetricsFile file(scratch / "m");
   ::testing::internal::CaptureStderr();
   EXPECT_EQ(file.truncate_after(2), 2);
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("1 of its lines cannot be read"));
-  EXPECT_EQ(contents(scratch / "m"), "{ \"loss\": 1, \"step\": 1 }\ngarbage\n{\"step\":2}\n");
+  EXPECT_EQ(read_bytes(scratch / "m"), "{ \"loss\": 1, \"step\": 1 }\ngarbage\n{\"step\":2}\n");
 }
 
 TEST(MetricsFile, AFullDiskLosesNoLineThatLaterFits) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   MetricsFile file(scratch / "m");
   append(file, 1);
   // A limit on the size of files stands for the disk: the write stops in the middle of a line, then fails. The log goes
@@ -146,7 +146,7 @@ TEST(MetricsFile, AFullDiskLosesNoLineThatLaterFits) {
   const struct rlimit full { line(1).size() + 5, before.rlim_max };
   setrlimit(RLIMIT_FSIZE, &full);
   append(file, 2);
-  const std::string torn = contents(scratch / "m");
+  const std::string torn = read_bytes(scratch / "m");
   append(file, 3);
   const bool durable = file.sync();
   setrlimit(RLIMIT_FSIZE, &before);
@@ -160,15 +160,15 @@ TEST(MetricsFile, AFullDiskLosesNoLineThatLaterFits) {
 
   EXPECT_EQ(torn, line(1));
   EXPECT_FALSE(durable);
-  EXPECT_EQ(contents(scratch / "m"), lines(1, 4));
+  EXPECT_EQ(read_bytes(scratch / "m"), lines(1, 4));
   EXPECT_TRUE(file.sync());
   EXPECT_EQ(log.find("cannot be written"), log.rfind("cannot be written")) << "warned more than once:\n" << log;
   EXPECT_THAT(log, HasSubstr("Training goes on"));
 }
 
 TEST(MetricsFile, ReadingNamesDamagedLinesAndLeavesOutATornOne) {
-  const Scratch scratch;
-  put(scratch / "m", line(1) + "{\"step\":\"two\"}\n[1]\n" + line(3) + "{\"step\":4,\"lo");
+  const ScratchFolder scratch;
+  write_bytes(scratch / "m", line(1) + "{\"step\":\"two\"}\n[1]\n" + line(3) + "{\"step\":4,\"lo");
   const MetricsRows read = read_metrics(scratch / "m");
   ASSERT_EQ(read.rows.size(), 2u);
   EXPECT_EQ(read.rows[1].step, 3);
@@ -178,7 +178,7 @@ TEST(MetricsFile, ReadingNamesDamagedLinesAndLeavesOutATornOne) {
 }
 
 TEST(MetricsFile, AFileThatCannotBeOpenedIsAUsersMistakeThatNamesIt) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   try {
     MetricsFile file(scratch / "missing" / "metrics.jsonl");
     FAIL();

@@ -10,7 +10,7 @@
 
 #include "monitoring/error.h"
 #include "monitoring/metrics_file.h"
-#include "tests/monitoring/scratch.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -137,13 +137,14 @@ TEST(Plot, NamesOfRunsAreEscaped) {
 }
 
 TEST(Plot, RunsBecomeCurvesOfTrainingAndValidation) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   std::filesystem::create_directories(scratch / "wide");
   std::filesystem::create_directories(scratch / "deep");
-  put(scratch / "wide" / "metrics.jsonl", MetricsRecord(1).add("loss", 4.0).line() +
-                                              MetricsRecord(2).add("loss", 3.0).add("validation_loss", 3.5).line() +
-                                              MetricsRecord(3).add("loss", kNaN).line() + "{\"step\":4,\"lo");
-  put(scratch / "deep" / "metrics.jsonl", "");
+  write_bytes(scratch / "wide" / "metrics.jsonl",
+              MetricsRecord(1).add("loss", 4.0).line() +
+                  MetricsRecord(2).add("loss", 3.0).add("validation_loss", 3.5).line() +
+                  MetricsRecord(3).add("loss", kNaN).line() + "{\"step\":4,\"lo");
+  write_bytes(scratch / "deep" / "metrics.jsonl", "");
   const LinePlot one = loss_plot({scratch / "wide"});
   EXPECT_EQ(one.title, "wide");
   ASSERT_EQ(one.curves.size(), 2u);
@@ -160,11 +161,11 @@ TEST(Plot, RunsBecomeCurvesOfTrainingAndValidation) {
   EXPECT_EQ(two.curves[0].colour, two.curves[1].colour);
   EXPECT_EQ(two.curves[2].label, "deep training");
   write_svg(two, scratch / "loss.svg");
-  EXPECT_EQ(xml_problem(contents(scratch / "loss.svg")), "");
+  EXPECT_EQ(xml_problem(read_bytes(scratch / "loss.svg")), "");
 }
 
 TEST(Plot, ARunThatIsNotThereIsAUsersMistakeThatNamesIt) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   try {
     loss_plot({scratch / "none"});
     FAIL();

@@ -8,7 +8,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "monitoring/error.h"
-#include "tests/monitoring/scratch.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -65,12 +65,12 @@ TEST(Trace, SpansOfTwoThreadsShowThatTheyRanTogether) {
 }
 
 TEST(Trace, TheFileIsJsonWithAProcessARankAndAThreadATrack) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   Trace trace(3);
   trace.track("compute").add("say \"F\" \xff", 5, 1000, 4500);
   trace.track("loader").add("batch", 6, 2000, 3000);
   trace.write(scratch / "trace.json", {5, 5});
-  const auto json = nlohmann::json::parse(contents(scratch / "trace.json"));
+  const auto json = nlohmann::json::parse(read_bytes(scratch / "trace.json"));
   EXPECT_EQ(json["otherData"]["rank"], 3);
   const auto& events = json["traceEvents"];
   ASSERT_EQ(events.size(), 4u);  // a process, two tracks, the one span of step 5
@@ -87,7 +87,7 @@ TEST(Trace, TheFileIsJsonWithAProcessARankAndAThreadATrack) {
 }
 
 TEST(Trace, AFileReadsBackWithTheSameOverlap) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   Trace trace(0);
   trace.track("compute").add("forward", 1, 1'000'000, 9'000'000);
   trace.track("communication").add("send", 1, 5'000'000, 12'000'000);
@@ -102,7 +102,7 @@ TEST(Trace, AFileReadsBackWithTheSameOverlap) {
 }
 
 TEST(Trace, ATrackRemembersItsNewestSpansAndTheFileSaysHowManyItForgot) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   Trace trace(0, 10);
   for (int i = 0; i < 25; ++i) trace.track("compute").add("f", i, i, i + 1);
   const auto events = trace.events();
@@ -110,7 +110,7 @@ TEST(Trace, ATrackRemembersItsNewestSpansAndTheFileSaysHowManyItForgot) {
   EXPECT_EQ(events.front().step, 15);
   EXPECT_EQ(events.back().step, 24);
   trace.write(scratch / "t");
-  EXPECT_THAT(contents(scratch / "t"), HasSubstr("\"forgotten_spans\":15"));
+  EXPECT_THAT(read_bytes(scratch / "t"), HasSubstr("\"forgotten_spans\":15"));
 }
 
 TEST(Trace, LongNamesKeepTheirBeginning) {
@@ -132,7 +132,7 @@ TEST(Trace, WithoutATraceASpanRecordsNothing) {
 }
 
 TEST(Trace, ManyThreadsMayRecordAndOneMayWriteMeanwhile) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   Trace trace(0, 1000);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
@@ -150,7 +150,7 @@ TEST(Trace, ManyThreadsMayRecordAndOneMayWriteMeanwhile) {
 }
 
 TEST(Trace, WhatCannotBeWrittenOrReadNamesTheFile) {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const Trace trace(0);
   try {
     trace.write(scratch / "missing" / "trace-rank0.json");
@@ -159,7 +159,7 @@ TEST(Trace, WhatCannotBeWrittenOrReadNamesTheFile) {
     EXPECT_THAT(error.what(), HasSubstr("missing/trace-rank0.json"));
   }
   EXPECT_THROW(read_trace(scratch / "none"), UserError);
-  put(scratch / "bad", "{\"traceEvents\":[{\"ph\":\"X\"}]}");
+  write_bytes(scratch / "bad", "{\"traceEvents\":[{\"ph\":\"X\"}]}");
   EXPECT_THROW(read_trace(scratch / "bad"), DamagedDataError);
 }
 

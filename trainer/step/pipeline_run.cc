@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <memory>
-#include <numeric>
 
 #include "monitoring/check.h"
 
@@ -35,22 +34,20 @@ std::string message_names(std::span<const Instruction> transfers) {
 
 }  // namespace
 
-PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, Communicator& pp, Stream transfers, Trace* trace)
+PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, const MeshCommunicators& peers, Stream transfers,
+                         Trace* trace)
     : context_(context),
       stages_(std::move(stages)),
-      pp_(pp),
-      shape_{pp.size(), static_cast<int>(stages_.size())},
+      pp_(peers.pp()),
+      shape_{peers.pp().size(), static_cast<int>(stages_.size())},
       computed_(context.device->create_event()),
       elsewhere_(context.device->create_event()) {
   if (trace != nullptr) compute_track_ = trace->track("compute");
   for (Lane* lane : {&activations_, &gradients_}) lane->done = context.device->create_event();
   if (shape_.ranks == 1) return;
-  std::vector<int> all(static_cast<std::size_t>(shape_.ranks));
-  std::iota(all.begin(), all.end(), 0);
-  gradient_peers_ = pp.subgroup(all, "pp gradients");
-  activations_.peers = &pp;
+  activations_.peers = &pp_;
   activations_.stream = transfers;
-  gradients_.peers = gradient_peers_.get();
+  gradients_.peers = &peers.pp_gradients();
   gradients_.stream = context.device->create_stream(StreamKind::kCommunication, "gradients between stages");
   if (trace == nullptr) return;
   activations_.track = trace->track("activations between stages");
@@ -64,7 +61,6 @@ PipelineRun::~PipelineRun() {
         device.synchronize(lane->stream);  // its tasks use what goes now
       } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): whoever waited has thrown it already, or will
       }
-    gradient_peers_.reset();
     device.destroy_stream(gradients_.stream);
   }
   for (const Lane* lane : {&activations_, &gradients_}) {

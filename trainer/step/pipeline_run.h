@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "monitoring/trace.h"
-#include "parallel/comm/communicator.h"
+#include "parallel/comm/mesh_communicators.h"
 #include "parallel/pipeline/instruction.h"
 #include "parallel/pipeline/shape.h"
 #include "trainer/model/stage.h"
@@ -29,10 +29,10 @@ namespace trireme {
 
 class PipelineRun {
  public:
-  // `stages`: this rank's, chunk by chunk. The ranks of `pp` are the pipeline's, and activations travel by it on
-  // `transfers`; gradients on a stream and by a subgroup made here. All of them outlive this; `trace` may be null.
-  // Collective.
-  PipelineRun(Context& context, std::vector<Stage*> stages, Communicator& pp, Stream transfers, Trace* trace);
+  // `stages`: this rank's, chunk by chunk. Activations travel by `peers.pp()` on `transfers`, gradients by
+  // `peers.pp_gradients()` on a stream made here. All of them outlive this; `trace` may be null.
+  PipelineRun(Context& context, std::vector<Stage*> stages, const MeshCommunicators& peers, Stream transfers,
+              Trace* trace);
   ~PipelineRun();
   PipelineRun(const PipelineRun&) = delete;
   PipelineRun& operator=(const PipelineRun&) = delete;
@@ -88,7 +88,6 @@ class PipelineRun {
   Context& context_;
   std::vector<Stage*> stages_;
   Communicator& pp_;
-  std::unique_ptr<Communicator> gradient_peers_;
   PipelineShape shape_;
   Trace::Track compute_track_;
   Lane activations_, gradients_;

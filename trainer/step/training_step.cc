@@ -37,7 +37,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
     stages_.push_back(make_stage(experiment.model, loss, slice, list_, layout.recompute));
     stages.push_back(stages_.back().get());
   }
-  pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers.pp(), streams.transfers, trace);
+  pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers, streams.transfers, trace);
   name_files(experiment.model, list_.specs());
   model_specs_ = whole_model_specs(experiment.model);
   if (experiment.model.tied_embeddings() && shape.ranks > 1) {

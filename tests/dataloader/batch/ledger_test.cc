@@ -19,7 +19,7 @@ class LedgerTest : public ::testing::Test {
     Ledger ledger(path_);
     for (int step = 0; step < steps; ++step) ledger.append({step, step * 8, step * 8 + 8});
   }
-  TemporaryFolder folder_;
+  ScratchFolder folder_;
   std::filesystem::path path_ = folder_.path() / "ledger.jsonl";
 };
 

@@ -66,7 +66,7 @@ TEST(Loader, StopsCleanlyWhenNothingWasTaken) {
 }
 
 TEST(Loader, DamageFoundOnItsThreadIsThrownByNextAfterTheIntactBatches) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_dataset(folder.path(), counting_documents(std::vector<int>(20, 50), 500), {{1, 0}},
                 {.vocab_size = 500, .block_bytes = 128});
   {

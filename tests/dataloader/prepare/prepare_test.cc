@@ -42,7 +42,7 @@ class Prepare : public ::testing::Test {
     return "";
   }
 
-  TemporaryFolder folder_;
+  ScratchFolder folder_;
 };
 
 TEST_F(Prepare, ReadsTheSameDocumentsFromEveryKindOfInput) {

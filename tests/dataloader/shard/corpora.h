@@ -26,7 +26,7 @@ struct Corpus {
   }
   const TokenStream& train() const { return dataset->split("train"); }
 
-  TemporaryFolder folder;
+  ScratchFolder folder;
   std::uint32_t vocab_size;
   std::vector<std::int32_t> tokens;
   std::vector<std::uint64_t> ends;

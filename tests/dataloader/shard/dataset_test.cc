@@ -53,7 +53,7 @@ RC_GTEST_PROP(Dataset, ReadsBackEveryRangeOfTokensAndDocumentEnds, ()) {
 }
 
 TEST(ShardWriter, BeginsANewShardBeforeTheLimitAndKeepsDocumentsWhole) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const Documents documents = counting_documents({100, 100, 100, 900, 1, 199}, 300);
   const SplitEntry entry = write_split(folder.path(), "train", documents, small_options(300));
   std::vector<std::uint64_t> tokens;
@@ -66,7 +66,7 @@ TEST(ShardWriter, BeginsANewShardBeforeTheLimitAndKeepsDocumentsWhole) {
 }
 
 TEST(ShardWriter, LeavesNoFileBehindWhenItIsAbandoned) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   {
     ShardWriter writer(folder.path(), "train", small_options(300));
     writer.add_document(std::vector<std::uint32_t>(50, 1));
@@ -75,7 +75,7 @@ TEST(ShardWriter, LeavesNoFileBehindWhenItIsAbandoned) {
 }
 
 TEST(ShardWriter, NamesTheFileWhenTheFolderCannotBeWritten) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   ShardWriter writer(folder.path() / "absent", "train", small_options(300));
   const std::string message = message_of<UserError>([&] { writer.add_document(std::vector<std::uint32_t>{1, 0}); });
   EXPECT_THAT(message, HasSubstr("absent/train-00000.shard"));
@@ -83,7 +83,7 @@ TEST(ShardWriter, NamesTheFileWhenTheFolderCannotBeWritten) {
 }
 
 TEST(ShardWriter, NamesFileAndByteWhenTheDiskIsFullAndLeavesNothingHalfWritten) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   std::string message;
   {
     const FullDisk full(1000);
@@ -95,7 +95,7 @@ TEST(ShardWriter, NamesFileAndByteWhenTheDiskIsFullAndLeavesNothingHalfWritten) 
 }
 
 TEST(ShardWriter, WritesTheBytesThatTheFormatStates) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_split(folder.path(), "t", {{1, 2, 0}, {3, 0}}, {.vocab_size = 300, .block_bytes = 16});
   const std::string bytes = read_bytes(folder.path() / "t-00000.shard");
   const std::string tokens("\1\0\2\0\0\0\3\0\0\0\0\0\0\0\0\0", 16);  // 5 tokens, then zeros to a multiple of 8
@@ -109,7 +109,7 @@ TEST(ShardWriter, WritesTheBytesThatTheFormatStates) {
 }
 
 TEST(Shard, EveryFlippedBitIsFoundAndTheByteLiesInWhatIsNamed) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_split(folder.path(), "t", counting_documents({30, 40, 1, 60}, 300), small_options(300));
   const std::filesystem::path path = folder.path() / "t-00000.shard";
   const std::string intact = read_bytes(path);
@@ -133,7 +133,7 @@ TEST(Shard, EveryFlippedBitIsFoundAndTheByteLiesInWhatIsNamed) {
 }
 
 TEST(Shard, EveryTruncationAndEveryExtraByteIsFound) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_split(folder.path(), "t", counting_documents({30, 40}, 300), small_options(300));
   const std::filesystem::path path = folder.path() / "t-00000.shard";
   const std::string intact = read_bytes(path);
@@ -147,7 +147,7 @@ TEST(Shard, EveryTruncationAndEveryExtraByteIsFound) {
 }
 
 TEST(Shard, DamageInABlockIsFoundByAReadOfThatBlockAndOnlyThen) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_split(folder.path(), "t", counting_documents({130, 1}, 300), small_options(300));
   const std::filesystem::path path = folder.path() / "t-00000.shard";
   std::string bytes = read_bytes(path);
@@ -164,7 +164,7 @@ TEST(Shard, DamageInABlockIsFoundByAReadOfThatBlockAndOnlyThen) {
 }
 
 TEST(Shard, ATokenOutsideTheVocabularyIsDamage) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_split(folder.path(), "t", {{1, 2, 299, 0}}, small_options(300));
   const Shard shard(folder.path() / "t-00000.shard");
   std::vector<std::int32_t> out(4);
@@ -173,7 +173,7 @@ TEST(Shard, ATokenOutsideTheVocabularyIsDamage) {
 }
 
 TEST(Shard, ThreadsMayVerifyAndReadAtOnce) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const Documents documents = counting_documents(std::vector<int>(100, 40), 300);
   write_split(folder.path(), "t", documents, {.vocab_size = 300, .block_bytes = 64});
   const Shard shard(folder.path() / "t-00000.shard");
@@ -194,7 +194,7 @@ TEST(Shard, ThreadsMayVerifyAndReadAtOnce) {
 RC_GTEST_PROP(Dataset, RandomDamageIsFoundBeforeAWrongTokenIsReturned, ()) {
   const Corpus& written = corpus(*rc::gen::inRange(0, kCorpora));
   const std::vector<std::int32_t>& tokens = written.tokens;
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   std::filesystem::copy(written.folder.path(), folder.path());
   const auto shards = read_manifest(folder.path()).splits[0].shards;
   const std::string file = (*rc::gen::elementOf(shards)).file;
@@ -232,7 +232,7 @@ RC_GTEST_PROP(Dataset, RandomDamageIsFoundBeforeAWrongTokenIsReturned, ()) {
 }
 
 TEST(Dataset, AMissingFolderManifestShardOrSplitIsTheUsersMistakeAndNamed) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   EXPECT_THAT(message_of<UserError>([&] { Dataset(folder.path() / "absent"); }), HasSubstr("absent"));
   EXPECT_THAT(message_of<UserError>([&] { Dataset dataset(folder.path()); }), HasSubstr(kManifestFile));
   write_dataset(folder.path(), counting_documents({9, 9}, 300), counting_documents({5}, 300), small_options(300));
@@ -242,7 +242,7 @@ TEST(Dataset, AMissingFolderManifestShardOrSplitIsTheUsersMistakeAndNamed) {
 }
 
 TEST(Dataset, TheTokenizerMustBeTheOneThatMadeTheTokens) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_dataset(folder.path(), {{1, 2, 0}}, {{1, 0}}, small_options(300));
   DatasetManifest manifest = read_manifest(folder.path());
   // Of "abc", FIPS 180-2.
@@ -257,7 +257,7 @@ TEST(Dataset, TheTokenizerMustBeTheOneThatMadeTheTokens) {
 }
 
 TEST(Dataset, AShardOfAnotherDataSetIsRefused) {
-  const TemporaryFolder folder, other;
+  const ScratchFolder folder, other;
   write_dataset(folder.path(), {{1, 2, 0}}, {{1, 0}}, small_options(300));
   write_dataset(other.path(), {{1, 3, 0}}, {{1, 0}}, small_options(300));  // same sizes, another token
   std::filesystem::copy_file(other.path() / "train-00000.shard", folder.path() / "train-00000.shard",

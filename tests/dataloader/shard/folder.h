@@ -1,41 +1,16 @@
-// Temporary folders, and small data sets in them.
+// Small data sets in temporary folders.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include "dataloader/shard/manifest.h"
 #include "dataloader/shard/shard_writer.h"
+#include "tests/scratch.h"
 
 namespace trireme {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static std::atomic<int> number{0};
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            ("trireme-data-" + std::to_string(::getpid()) + "-" + std::to_string(number++));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 using Documents = std::vector<std::vector<std::uint32_t>>;
 
@@ -72,26 +47,6 @@ inline void write_dataset(const std::filesystem::path& folder, const Documents& 
   manifest.splits = {write_split(folder, "train", train, options),
                      write_split(folder, "validation", validation, options)};
   write_manifest(folder, manifest);
-}
-
-inline std::string read_bytes(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-inline void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-// What a statement throws, as its message; "" if nothing.
-template <class Exception, class Statement>
-std::string message_of(const Statement& statement) {
-  try {
-    statement();
-  } catch (const Exception& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace trireme

@@ -36,7 +36,7 @@ std::string complaint(const std::string& text) {
 TEST(Manifest, IsReadBackAsItWasWrittenAndItsTextDoesNotVary) {
   EXPECT_EQ(parse_manifest(manifest_text(example()), "m"), example());
   EXPECT_EQ(manifest_text(example()), manifest_text(parse_manifest(manifest_text(example()), "m")));
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_manifest(folder.path(), example());
   write_manifest(folder.path(), example());  // replaces it
   EXPECT_EQ(read_manifest(folder.path()), example());
@@ -79,7 +79,7 @@ TEST(Manifest, EveryImpossibleValueIsRefusedAndNamed) {
 }
 
 TEST(Manifest, AnUnwritableFolderIsTheUsersMistake) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   EXPECT_THAT(message_of<UserError>([&] { write_manifest(folder.path() / "absent", example()); }), HasSubstr("absent"));
 }
 

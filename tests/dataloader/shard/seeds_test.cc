@@ -17,7 +17,7 @@ const std::filesystem::path kShardSeeds = kHere / "shard_seeds";
 const std::filesystem::path kManifestSeeds = kHere / "dataset_manifest_seeds";
 
 void write_seeds() {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_dataset(folder.path(), counting_documents({3, 1, 40, 9}, 900), {{1, 2, 0}},
                 {.vocab_size = 900, .shard_bytes = 60, .block_bytes = 32});
   write_split(folder.path(), "wide", counting_documents({5, 30}, 100'000), {.vocab_size = 100'000, .block_bytes = 64});
@@ -32,23 +32,12 @@ void write_seeds() {
   write_bytes(kManifestSeeds / "nested", "x\nsplits { shards { shards { splits {");
 }
 
-template <class Exercise>
-int replay(const std::filesystem::path& folder, const Exercise& exercise) {
-  int seeds = 0;
-  for (const auto& seed : std::filesystem::directory_iterator(folder)) {
-    const std::string bytes = read_bytes(seed.path());
-    exercise({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-    ++seeds;
-  }
-  return seeds;
-}
-
 }  // namespace
 
 TEST(Seeds, EverySeedEndsInValuesOrInDamagedDataError) {
   if (std::getenv("TRIREME_WRITE_SEEDS")) write_seeds();
-  EXPECT_GE(replay(kShardSeeds, exercise_shard), 6);
-  EXPECT_GE(replay(kManifestSeeds, exercise_manifest), 3);
+  EXPECT_GE(replay_seeds(kShardSeeds, exercise_shard), 6);
+  EXPECT_GE(replay_seeds(kManifestSeeds, exercise_manifest), 3);
 }
 
 }  // namespace trireme

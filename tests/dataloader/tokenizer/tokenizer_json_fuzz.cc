@@ -3,6 +3,6 @@
 #include "tests/dataloader/tokenizer/exercise.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  trireme::exercise_tokenizer_json({reinterpret_cast<const char*>(data), size});
+  trireme::exercise_tokenizer_json({data, size});
   return 0;
 }

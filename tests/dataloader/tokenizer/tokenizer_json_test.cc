@@ -13,6 +13,7 @@
 #include "monitoring/error.h"
 #include "tests/dataloader/tokenizer/exercise.h"
 #include "tests/paths.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -147,14 +148,8 @@ TEST(TokenizerJson, AcceptsBothFormsOfMerges) {
 }
 
 TEST(TokenizerJson, PassesItsFuzzersSeeds) {
-  int seeds = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(TRIREME_SOURCE_DIR "/tests/dataloader/tokenizer/tokenizer_json_seeds")) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    exercise_tokenizer_json(bytes);
-    ++seeds;
-  }
+  const int seeds =
+      replay_seeds(TRIREME_SOURCE_DIR "/tests/dataloader/tokenizer/tokenizer_json_seeds", exercise_tokenizer_json);
   EXPECT_GE(seeds, 8);
 }
 

@@ -1,5 +1,4 @@
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -7,6 +6,7 @@
 
 #include "tests/launch/command_line/ended.h"
 #include "tests/paths.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -15,9 +15,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 std::string file_of(const std::string& yaml) {
-  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "check_command_test.yaml";
-  std::ofstream(path) << yaml;
-  return path.string();
+  static const ScratchFolder folder;
+  write_bytes(folder / "run.yaml", yaml);
+  return (folder / "run.yaml").string();
 }
 
 const std::string kSmall =

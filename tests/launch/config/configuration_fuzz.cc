@@ -1,6 +1,6 @@
-#include "tests/launch/config/fuzz_bodies.h"
+#include "tests/launch/config/exercise.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  trireme::fuzz_configuration(data, size);
+  trireme::exercise_configuration({data, size});
   return 0;
 }

@@ -1,6 +1,6 @@
-#include "tests/launch/config/fuzz_bodies.h"
+#include "tests/launch/config/exercise.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  trireme::fuzz_hugging_face_config(data, size);
+  trireme::exercise_hugging_face_config({data, size});
   return 0;
 }

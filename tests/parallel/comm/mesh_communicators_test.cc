@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "monitoring/error.h"
 #include "tests/parallel/comm/tree_reference.h"
 #include "tests/parallel/local_ranks.h"
 
@@ -143,6 +144,22 @@ TEST(MeshCommunicatorsFailure, RanksThatWaitInDifferentGroupsAreAllNamedAtTheTim
                                  HasSubstr("rank 1 is in all_reduce of \"y\" (fp32, 32 bytes) in step 4 in tp"),
                                  HasSubstr("rank 2 is in all_reduce of \"y\" (fp32, 32 bytes) in step 4 in tp"),
                                  HasSubstr("rank 3 is in all_reduce of \"w\" (fp32, 32 bytes) in step 4 in dp"))));
+}
+
+TEST(MeshCommunicatorsFailure, ARankThatLeftBeforeItsGroupsWereMadeIsMissedAtOnce) {
+  LocalGroup group(2, std::chrono::seconds(20));
+  group.leave(1, "its device is gone");
+  LocalRank self(group, 0, {});
+  const MeshCommunicators groups({.dp = 2}, self.comm());
+  const auto begin = std::chrono::steady_clock::now();
+  groups.dp().all_reduce(self.communication(), self.zeros({8}), Reduction::kSum, {4, "w"});
+  try {
+    self.device().synchronize(self.communication());
+    FAIL() << "rank 0 went on alone";
+  } catch (const PeerError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("waits for rank 1, which left"), HasSubstr("its device is gone")));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(MeshCommunicatorsFailure, ARankThatLeavesEndsThoseWhoWaitForItInAnyGroup) {

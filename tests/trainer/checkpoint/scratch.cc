@@ -1,40 +1,15 @@
 #include "tests/trainer/checkpoint/scratch.h"
 
-#include <atomic>
 #include <bit>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "monitoring/error.h"
 
 namespace trireme {
 
 namespace fs = std::filesystem;
-
-ScratchFolder::ScratchFolder() {
-  static std::atomic<int> number{0};
-  path_ = fs::path(::testing::TempDir()) /
-          ("trireme-checkpoint-" + std::to_string(::getpid()) + "-" + std::to_string(number++));
-  fs::create_directories(path_);
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
-std::string read_bytes(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-void write_bytes(const fs::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 
 void flip_bit(const fs::path& path, std::uint64_t byte, int bit) {
   std::string bytes = read_bytes(path);

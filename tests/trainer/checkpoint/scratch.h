@@ -1,4 +1,4 @@
-// Folders, artificial models cut over artificial ranks, and checkpoints of them.
+// Artificial models cut over artificial ranks, and checkpoints of them.
 #pragma once
 
 #include <cstdint>
@@ -10,37 +10,13 @@
 
 #include "parallel/placement/param_spec.h"
 #include "tests/parallel/local_ranks.h"
+#include "tests/scratch.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace trireme {
 
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string read_bytes(const std::filesystem::path& path);
-void write_bytes(const std::filesystem::path& path, const std::string& bytes);
 void flip_bit(const std::filesystem::path& path, std::uint64_t byte, int bit = 0);
 std::map<std::string, std::string> files_of(const std::filesystem::path& folder);  // name -> bytes
-
-// What a statement throws, as its message; "" if nothing of that kind.
-template <class Exception, class Statement>
-std::string message_of(const Statement& statement) {
-  try {
-    statement();
-  } catch (const Exception& error) {
-    return error.what();
-  }
-  return "";
-}
 
 // Q, KV, an MLP matrix, a norm and an embedding: fused and transposed as GPT-2's files have them, or apart as Llama's.
 std::vector<ParamSpec> small_model(bool gpt2);

@@ -45,21 +45,10 @@ void write_seeds() {
   write_bytes(kManifestSeeds / "nested", "x\ntensor_files { tensors { tensor_files {");
 }
 
-template <class Exercise>
-int replay(const std::filesystem::path& folder, const Exercise& exercise) {
-  int seeds = 0;
-  for (const auto& seed : std::filesystem::directory_iterator(folder)) {
-    const std::string bytes = read_bytes(seed.path());
-    exercise({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-    ++seeds;
-  }
-  return seeds;
-}
-
 TEST(CheckpointSeeds, EverySeedEndsInValuesOrInAnError) {
   if (std::getenv("TRIREME_WRITE_SEEDS")) write_seeds();
-  EXPECT_GE(replay(kSafetensorsSeeds, exercise_safetensors), 7);
-  EXPECT_GE(replay(kManifestSeeds, exercise_checkpoint_manifest), 4);
+  EXPECT_GE(replay_seeds(kSafetensorsSeeds, exercise_safetensors), 7);
+  EXPECT_GE(replay_seeds(kManifestSeeds, exercise_checkpoint_manifest), 4);
 }
 
 }  // namespace

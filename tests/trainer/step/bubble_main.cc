@@ -57,7 +57,8 @@ double measured_bubble(PipelineShape shape, const Schedules& schedules, std::chr
     std::vector<SleepingStage> stages(static_cast<std::size_t>(shape.chunks), SleepingStage(each, busy_ns));
     std::vector<Stage*> pointers;
     for (SleepingStage& stage : stages) pointers.push_back(&stage);
-    PipelineRun pipeline(mine.context(), pointers, mine.peers(), mine.streams().transfers, nullptr);
+    const MeshCommunicators peers({.pp = shape.ranks}, mine.peers());
+    PipelineRun pipeline(mine.context(), pointers, peers, mine.streams().transfers, nullptr);
     const Parameters no_parameters(mine.context(), {}, DType::kF32);
     const Pass pass{.context = &mine.context(), .parameters = &no_parameters};
     mine.peers().gather_to_all("", {-1, "begin"});

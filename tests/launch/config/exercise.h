@@ -1,10 +1,9 @@
 // What the fuzz targets do with their input, so that a test can replay the seeds without libFuzzer.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
-#include <string_view>
 
 #include "launch/config/hugging_face.h"
 #include "launch/config/load.h"
@@ -14,8 +13,8 @@
 namespace trireme {
 
 // Any bytes are a configuration or a UserError; what loads prints to something that loads to the same.
-inline void fuzz_configuration(const std::uint8_t* data, std::size_t size) {
-  const std::string text(reinterpret_cast<const char*>(data), size);
+inline void exercise_configuration(std::span<const std::uint8_t> input) {
+  const std::string text(input.begin(), input.end());
   if (text.find("from") != std::string::npos || text.find("path") != std::string::npos) return;  // no files here
   config::Run run;
   try {
@@ -29,10 +28,10 @@ inline void fuzz_configuration(const std::uint8_t* data, std::size_t size) {
 }
 
 // Any bytes are a model or problems, and never neither.
-inline void fuzz_hugging_face_config(const std::uint8_t* data, std::size_t size) {
+inline void exercise_hugging_face_config(std::span<const std::uint8_t> input) {
+  const std::string text(input.begin(), input.end());
   Problems problems;
-  const config::Model model = translate_hugging_face_config(std::string_view(reinterpret_cast<const char*>(data), size),
-                                                            "config.json", problems);
+  const config::Model model = translate_hugging_face_config(text, "config.json", problems);
   CHECK(!problems.empty() || model.has_family(), "neither a model nor a problem");
   config::Run run;
   merge_hugging_face_model(model, run, Sources("run.yaml"), problems);
