@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/host/host_device.h"
 #include "parallel/comm/local.h"
 #include "trainer/step/memory_plan.h"
 #include "trainer/verify/trial_rank.h"
@@ -45,7 +46,8 @@ std::vector<WholeTensors> token_contributions(const Experiment& experiment, int 
   alone.train.set_global_batch(1);
   const BatchPlan one_sample;
   LocalGroup group(1);
-  TrialRank rank(group, 0, {}, plan_step(alone, {}, one_sample, 0).arena_bytes, {});
+  const std::unique_ptr<Device> device = make_host_device({.threads = 1});
+  TrialRank rank(*device, group.join(0, *device), {}, plan_step(alone, {}, one_sample, 0).arena_bytes, {});
   TrainingStep training(rank.context(), alone, {}, rank.peers(), rank.streams(), nullptr);
   training.initialize();
 

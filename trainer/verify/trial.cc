@@ -1,13 +1,15 @@
 #include "trainer/verify/trial.h"
 
+#include <algorithm>
 #include <fstream>
-#include <mutex>
+#include <numeric>
 #include <sstream>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "cuda/host/host_device.h"
 #include "monitoring/error.h"
 #include "parallel/comm/local.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -16,71 +18,11 @@
 #include "trainer/model/transformer.h"
 #include "trainer/optim/learning_rate.h"
 #include "trainer/step/memory_plan.h"
+#include "trainer/verify/rank_trial.h"
 #include "trainer/verify/trial_rank.h"
-#include "trainer/verify/whole.h"
 
 namespace trireme {
 namespace {
-
-// What the ranks put together; under the mutex.
-class Assembly {
- public:
-  Assembly(const TrialOptions& options) : gradients_(static_cast<std::size_t>(options.steps)) {
-    trial_.losses.resize(gradients_.size());
-    trial_.norms.resize(gradients_.size());
-  }
-
-  void report(int step, const StepReport& report, int rank) {
-    const std::lock_guard lock(mutex_);
-    const auto at = static_cast<std::size_t>(step - 1);
-    if (std::exchange(reported_ranks_[step], reported_ranks_[step] + 1) == 0) {
-      trial_.losses[at] = report.loss;
-      trial_.norms[at] = report.grad_norm;
-    } else if (trial_.losses[at] != report.loss || trial_.norms[at] != report.grad_norm) {
-      problem(fmt::format("rank {} reports loss {} and norm {} of step {}, another rank {} and {}", rank, report.loss,
-                          report.grad_norm, step, trial_.losses[at], trial_.norms[at]));
-    }
-    if (report.skipped) problem(fmt::format("step {} was skipped: {}", step, report.nonfinite));
-  }
-  void add_gradient(int step, const ParamSpec& spec, const Box& box, const std::vector<float>& values, int rank) {
-    const std::lock_guard lock(mutex_);
-    gradients_[static_cast<std::size_t>(step - 1)].add(spec, box, values, rank);
-  }
-  void add_weight(const ParamSpec& spec, const Box& box, const std::vector<float>& values, int rank) {
-    const std::lock_guard lock(mutex_);
-    weights_.add(spec, box, values, rank);
-  }
-  void failed(int rank, const std::string& what) {
-    const std::lock_guard lock(mutex_);
-    failures_.emplace_back(rank, what);
-  }
-  void add_file(const std::string& name, const std::string& digest) { trial_.files[name] = digest; }
-
-  Trial finish(const std::vector<ParamSpec>& specs) {
-    for (const auto& [rank, what] : failures_) problem(fmt::format("rank {}: {}", rank, what));
-    const auto take = [&](WholeAssembly& from, const std::string& what) {
-      for (const std::string& each : from.disagreements()) problem(fmt::format("{} of {}", what, each));
-      if (failures_.empty())
-        for (const std::string& each : from.gaps(specs)) problem(fmt::format("{} of {}", what, each));
-      return from.take();
-    };
-    for (std::size_t step = 0; step < gradients_.size(); ++step)
-      trial_.gradients.push_back(take(gradients_[step], fmt::format("step {}'s gradient", step + 1)));
-    trial_.weights = take(weights_, "the weights");
-    return std::move(trial_);
-  }
-  bool sound() const { return failures_.empty(); }
-
- private:
-  void problem(std::string what) { trial_.problems.push_back(std::move(what)); }
-
-  std::mutex mutex_;
-  Trial trial_;
-  std::map<int, int> reported_ranks_;
-  std::vector<WholeAssembly> gradients_;
-  WholeAssembly weights_;
-  std::vector<std::pair<int, std::string>> failures_;
-};
 
 void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment, const TrialOptions& options) {
   CheckpointSaver saver(rank.context(), rank.peers().world(), options.scratch, {}, 1);
@@ -98,18 +40,28 @@ void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment,
   if (!outcome.error.empty()) throw UserError("the checkpoint was not written: " + outcome.error);
 }
 
-void run_rank(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout,
-              const TrialOptions& options, Assembly& assembly) {
-  const TrialSeams none;
-  const TrialSeams& seams = options.seams == nullptr ? none : *options.seams;
-  const BatchPlan batches{.global_batch = experiment.train.global_batch(),
-                          .micro_batch = options.micro_batch,
-                          .dp = layout.mesh.dp,
-                          .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
+BatchPlan batches_of(const Experiment& experiment, const Layout& layout, const TrialOptions& options, int rank) {
+  return {.global_batch = experiment.train.global_batch(),
+          .micro_batch = options.micro_batch,
+          .dp = layout.mesh.dp,
+          .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
+}
+
+const TrialSeams& seams_of(const TrialOptions& options) {
+  static const TrialSeams none;
+  return options.seams == nullptr ? none : *options.seams;
+}
+
+// This rank's part of the trial; `share` tells of it as far as it got.
+void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experiment& experiment, const Layout& layout,
+              const TrialOptions& options, proto::RankTrial& share) {
+  const int rank = world->rank();
+  const BatchPlan batches = batches_of(experiment, layout, options, rank);
   // A planted mistake may ask for more than the honest plan.
   const std::size_t bytes = plan_step(experiment, layout, batches, rank).arena_bytes * (options.seams ? 2 : 1);
-  TrialRank self(group, rank, layout.mesh, bytes, seams);
-  TrainingStep training(self.context(), experiment, layout, self.peers(), self.streams(), nullptr, &seams.step);
+  TrialRank self(device, std::move(world), layout.mesh, bytes, seams_of(options));
+  TrainingStep training(self.context(), experiment, layout, self.peers(), self.streams(), nullptr,
+                        &seams_of(options).step);
   training.initialize();
   for (int step = 1; step <= options.steps; ++step) {
     whereabouts().step = step;
@@ -117,12 +69,15 @@ void run_rank(LocalGroup& group, int rank, const Experiment& experiment, const L
     for (std::int64_t m = 0; m < batches.micro_batches(); ++m)
       micro_batches.push_back(trial_batch(experiment.model, batches.micro_range(step - 1, m)));
     training.run(step, micro_batches, learning_rate(experiment.optimizer, step - 1, options.steps));
-    assembly.report(step, training.report(), rank);
+    const StepReport report = training.report();
+    share.add_losses(report.loss);
+    share.add_norms(report.grad_norm);
+    if (report.skipped) share.add_skipped(fmt::format("step {} was skipped: {}", step, report.nonfinite));
     for (const HeldTensor& held : training.held_gradients())
-      assembly.add_gradient(step, *held.spec, held.box, self.read(held.tensor), rank);
+      *share.add_gradients() = held_values(training.model_specs(), held, self.read(held.tensor), step - 1);
   }
   for (const HeldTensor& held : training.held_masters())
-    assembly.add_weight(*held.spec, held.box, self.read(held.tensor), rank);
+    *share.add_weights() = held_values(training.model_specs(), held, self.read(held.tensor));
   if (!options.scratch.empty()) save(self, training, experiment, options);
 }
 
@@ -133,33 +88,60 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+// Of the checkpoint that the trial left in its scratch folder: name -> digest.
+std::map<std::string, std::string> digests_below(const std::filesystem::path& scratch) {
+  std::map<std::string, std::string> digests;
+  for (const auto& checkpoint : std::filesystem::directory_iterator(scratch)) {
+    if (!checkpoint.is_directory()) continue;
+    for (const auto& file : std::filesystem::directory_iterator(checkpoint)) {
+      const std::string bytes = read_file(file.path());
+      digests[file.path().filename().string()] = digest_of(std::as_bytes(std::span(bytes)));
+    }
+  }
+  return digests;
+}
+
+Trial finish(std::span<const proto::RankTrial> shares, const Experiment& experiment, const TrialOptions& options) {
+  Trial trial = put_together(shares, whole_model_specs(experiment.model), options.steps);
+  const bool sound = std::none_of(shares.begin(), shares.end(), [](const auto& share) { return share.has_error(); });
+  if (!options.scratch.empty() && sound) trial.files = digests_below(options.scratch);
+  return trial;
+}
+
 }  // namespace
 
 Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialOptions& options) {
   const int ranks = layout.mesh.ranks();
   LocalGroup group(ranks);
-  Assembly assembly(options);
+  std::vector<proto::RankTrial> shares(static_cast<std::size_t>(ranks));
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
       whereabouts() = {.rank = rank, .step = 0};
+      proto::RankTrial& share = shares[static_cast<std::size_t>(rank)];
       try {
-        run_rank(group, rank, experiment, layout, options, assembly);
+        const std::unique_ptr<Device> device = make_host_device({.threads = 1});
+        run_rank(*device, group.join(rank, *device), experiment, layout, options, share);
       } catch (const std::exception& error) {
-        assembly.failed(rank, error.what());
+        share.set_error(error.what());
         group.leave(rank, error.what());
       }
     });
   for (std::thread& thread : threads) thread.join();
+  return finish(shares, experiment, options);
+}
 
-  if (!options.scratch.empty() && assembly.sound())
-    for (const auto& checkpoint : std::filesystem::directory_iterator(options.scratch))
-      if (checkpoint.is_directory())
-        for (const auto& file : std::filesystem::directory_iterator(checkpoint)) {
-          const std::string bytes = read_file(file.path());
-          assembly.add_file(file.path().filename().string(), digest_of(std::as_bytes(std::span(bytes))));
-        }
-  return assembly.finish(whole_model_specs(experiment.model));
+Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialOptions& options, Device& device,
+                Communicator& peers) {
+  CHECK(peers.size() == layout.mesh.ranks(), peers.size(), " ranks for ", to_string(layout.mesh));
+  std::vector<int> everyone(static_cast<std::size_t>(peers.size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  proto::RankTrial mine;
+  run_rank(device, peers.subgroup(everyone, "world"), experiment, layout, options, mine);
+  std::vector<proto::RankTrial> shares;
+  for (const std::string& message : peers.gather_to_all(mine.SerializeAsString(), {-1, "shares of a trial"}))
+    CHECK(shares.emplace_back().ParseFromString(message), "a share of ", message.size(), " bytes");
+  return finish(shares, experiment, options);
 }
 
 }  // namespace trireme

@@ -1,5 +1,6 @@
 // "The layout is not part of the experiment" can be tried on the user's own experiment: run a few steps of it on a
-// layout, as threads of this process, put what the ranks hold together again, and compare. A trial is one such run.
+// layout, put what the ranks hold together again, and compare. A trial is one such run. Its ranks are threads of this
+// process, or processes.
 //
 // What two ranks both hold (replicas) is compared on the way, and what none holds is missed: both end up in `problems`.
 #pragma once
@@ -58,5 +59,10 @@ Batch trial_batch(const config::Model& model, SampleRange samples);
 
 // The experiment's global batch and seed hold; its samples are trial_batch's. Does not throw what ranks throw.
 Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialOptions& options);
+
+// The same with ranks that are not threads of one process: this one is of `peers`, which are layout.mesh.ranks() and
+// have their streams on `device`. Collective; every rank gets the whole. Throws what this rank throws.
+Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialOptions& options, Device& device,
+                Communicator& peers);
 
 }  // namespace trireme

@@ -6,20 +6,19 @@
 
 namespace trireme {
 
-TrialRank::TrialRank(LocalGroup& group, int rank, const MeshShape& mesh, std::size_t arena_bytes,
-                     const TrialSeams& seams)
-    : kernels_(seams.kernels ? seams.kernels(host_kernels(), places_of(mesh, rank)) : host_kernels()),
-      device_(make_host_device({.threads = 1})),
-      memory_(device_->allocate(arena_bytes)),
+TrialRank::TrialRank(Device& device, std::unique_ptr<Communicator> world, const MeshShape& mesh,
+                     std::size_t arena_bytes, const TrialSeams& seams)
+    : kernels_(seams.kernels ? seams.kernels(host_kernels(), places_of(mesh, world->rank())) : host_kernels()),
+      device_(device),
+      memory_(device_.allocate(arena_bytes)),
       arena_(std::in_place, memory_, arena_bytes) {
-  context_ = {.device = device_.get(),
+  context_ = {.device = &device_,
               .ops = &kernels_,
               .arena = &*arena_,
-              .compute = device_->create_stream(StreamKind::kCompute, "compute")};
-  streams_ = {device_->create_stream(StreamKind::kCommunication, "communication"),
-              device_->create_stream(StreamKind::kCommunication, "transfers")};
-  world_ = group.join(rank, *device_);
-  if (seams.world) world_ = seams.world(std::move(world_), *device_);
+              .compute = device_.create_stream(StreamKind::kCompute, "compute")};
+  streams_ = {device_.create_stream(StreamKind::kCommunication, "communication"),
+              device_.create_stream(StreamKind::kCommunication, "transfers")};
+  world_ = seams.world ? seams.world(std::move(world), device_) : std::move(world);
   peers_.emplace(mesh, *world_);
 }
 
@@ -27,15 +26,15 @@ TrialRank::~TrialRank() {
   peers_.reset();
   world_.reset();
   for (const Stream stream : {streams_.transfers, streams_.communication, context_.compute})
-    device_->destroy_stream(stream);
+    device_.destroy_stream(stream);
   arena_.reset();
-  device_->release(memory_);
+  device_.release(memory_);
 }
 
 std::vector<float> TrialRank::read(const Tensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  device_->download(context_.compute, values.data(), tensor);
-  device_->synchronize(context_.compute);
+  device_.download(context_.compute, values.data(), tensor);
+  device_.synchronize(context_.compute);
   return values;
 }
 

@@ -1,19 +1,21 @@
-// One rank of a trial: a device, an arena and peers of its own on a thread of this process, taken and given back in
-// that order.
+// One rank of a trial: memory, streams and groups of peers of its own, taken and given back in that order. One thread
+// uses it.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "parallel/comm/local.h"
+#include "parallel/comm/mesh_communicators.h"
 #include "trainer/verify/trial.h"
 
 namespace trireme {
 
 class TrialRank {
  public:
-  TrialRank(LocalGroup& group, int rank, const MeshShape& mesh, std::size_t arena_bytes, const TrialSeams& seams);
+  // `world` is of mesh.ranks() ranks; its streams live on `device`, which outlives this.
+  TrialRank(Device& device, std::unique_ptr<Communicator> world, const MeshShape& mesh, std::size_t arena_bytes,
+            const TrialSeams& seams);
   ~TrialRank();
   TrialRank(const TrialRank&) = delete;
   TrialRank& operator=(const TrialRank&) = delete;
@@ -27,7 +29,7 @@ class TrialRank {
 
  private:
   Kernels kernels_;
-  std::unique_ptr<Device> device_;
+  Device& device_;
   std::byte* memory_;
   std::optional<Arena> arena_;
   Context context_;

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "dataloader/batch/plan.h"
+#include "tests/trainer/layout/preconditions.h"
+#include "tests/trainer/verify/plants.h"
 
 namespace trireme {
 namespace {
@@ -93,12 +95,17 @@ rc::Gen<DrawnLayout> draw_layout(int most_ranks) {
     experiment.train.set_loss_chunk_rows(between(3, 7));
     if (coin()) experiment.train.set_label_smoothing(0.1);
     if (coin()) experiment.train.set_z_loss(1e-2);
+    if (experiment.numerics == config::exact && coin()) experiment.train.set_precision(config::bf16);
     experiment.optimizer.set_learning_rate(1e-2);
-    experiment.optimizer.set_min_learning_rate(1e-2);
+    experiment.optimizer.set_min_learning_rate(1e-3);
     experiment.optimizer.set_epsilon(1e-4);
     experiment.seed = static_cast<std::uint64_t>(between(0, 1000));
     return drawn;
   });
+}
+
+DrawnLayout drawn_layout(std::uint64_t seed, int most_ranks) {
+  return draw_layout(most_ranks)(rc::Random(seed), rc::kNominalSize).value();
 }
 
 std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn) {
@@ -107,7 +114,7 @@ std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn) {
   return out << fmt::format(
              "dp={} pp={} tp={} zero={} {} chunks={} recompute={} micro_batch={} of {} samples; {} layers={} heads={} "
              "kv_heads={} hidden={} ffn={} vocabulary={} T={} {} dropout={} attention_dropout={} smoothing={} z={} "
-             "chunk_rows={} {} seed={}",
+             "chunk_rows={} {} {} seed={}",
              layout.mesh.dp, layout.mesh.pp, layout.mesh.tp, layout.zero_stage,
              kSchedules[static_cast<int>(layout.schedule)], layout.chunks, config::Recompute_Name(layout.recompute),
              drawn.micro_batch, drawn.experiment.train.global_batch(), config::Model::Family_Name(model.family()),
@@ -115,7 +122,7 @@ std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn) {
              model.sequence_length(), model.tied_embeddings() ? "tied" : "untied", model.dropout(),
              model.attention_dropout(), drawn.experiment.train.label_smoothing(), drawn.experiment.train.z_loss(),
              drawn.experiment.train.loss_chunk_rows(), config::Numerics_Name(drawn.experiment.numerics),
-             drawn.experiment.seed);
+             config::Precision_Name(drawn.experiment.train.precision()), drawn.experiment.seed);
 }
 
 void Coverage::add(const DrawnLayout& drawn) {
@@ -144,6 +151,7 @@ void Coverage::add(const DrawnLayout& drawn) {
     count(layout.recompute == recompute, "recompute " + config::Recompute_Name(recompute));
   count(dp && drawn.experiment.numerics == config::exact, "exact x dp");
   count(pp && drawn.experiment.numerics == config::exact, "exact x pp");
+  count((dp || pp) && drawn.experiment.train.precision() == config::bf16, "exact in bf16");
   count(dp && accumulated, "unlike masks over dp and micro-batches");
   count(dp && drawn.experiment.train.global_batch() % layout.mesh.dp != 0, "unlike numbers of samples over dp");
   count(tp && model.kv_heads() < layout.mesh.tp, "kv heads < tp");
@@ -159,6 +167,7 @@ void Coverage::add(const DrawnLayout& drawn) {
   count(pp && model.layers() % (layout.mesh.pp * layout.chunks) != 0, "stages of unlike sizes");
   count(pp && drawn.micro_batches() < layout.mesh.pp, "fewer micro-batches than stages");
   count(pp && layout.chunks > 1, "several stages a rank");
+  for (const Plant& plant : all_plants()) count(can_matter(plant.name, drawn), "mistake: " + plant.name);
 }
 
 std::vector<std::string> Coverage::missing() const {

@@ -11,11 +11,24 @@
 
 namespace trireme {
 
-// Which calls, of the group of this name ("dp", "tp replicas"), are not made: what they would have written stays as it
-// was.
-using LeaveOut = std::function<bool(const std::string& group, std::string_view op, const CallFor& call)>;
+struct PlantedCall {
+  const std::string& group;  // "dp", "tp replicas"
+  int ranks;                 // of the group
+  std::string_view op;       // "all_reduce"
+  const CallFor& what;
 
-std::unique_ptr<Communicator> leave_out(std::unique_ptr<Communicator> honest, Device& device, LeaveOut which,
-                                        std::string name = "world");
+  bool is_about(std::string_view part) const { return what.tensor.find(part) != std::string_view::npos; }
+};
+
+struct Detour {
+  // Which calls are not made: what they would have written stays as it was.
+  std::function<bool(const PlantedCall&)> leave_out{};
+  // Around an all_reduce or a reduce_scatter, on its stream: with what goes in, and with what came out.
+  std::function<void(const PlantedCall&, Stream, Tensor)> before_sum{};
+  std::function<void(const PlantedCall&, Stream, Tensor)> after_sum{};
+};
+
+std::unique_ptr<Communicator> lead_astray(std::unique_ptr<Communicator> honest, Device& device, Detour detour,
+                                          std::string name = "world");
 
 }  // namespace trireme

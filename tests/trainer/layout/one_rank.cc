@@ -1,0 +1,113 @@
+#include "tests/trainer/layout/one_rank.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "tests/trainer/small_model.h"
+
+namespace trireme {
+namespace {
+
+constexpr double kRoundings = 2048;
+constexpr double kUnit = 0x1p-24;
+// Of the tensor's largest term, what an element has at least: softmax makes a row's gradient of scores as a difference
+// of nearly equal numbers, so what a row gives to K may be all rounding, of numbers as large as those that V gets.
+constexpr double kLeastShare = 1.0 / 16;
+
+// Of each element of each gradient, the sum over tokens of |what the token gives to it|, in fp64. A row of an embedding
+// may have been used by a single token, whose own sum over columns cancels in one of them: there the row's largest
+// stands for all of it.
+oracle::Tensors token_terms(const Experiment& experiment, const WholeTensors& weights) {
+  oracle::Tensors parameters;
+  for (const auto& [name, values] : weights) parameters[name].assign(values.begin(), values.end());
+  const Batch batch = trial_batch(experiment.model, {0, experiment.train.global_batch()});
+  oracle::Tensors terms =
+      oracle::run(decoder_of(experiment), parameters, tokens_of(batch), experiment.seed, oracle::Mode::kTraining).terms;
+  for (auto& [name, values] : terms)
+    if (name.starts_with("embedding."))
+      for (auto row = values.begin(); row != values.end(); row += experiment.model.hidden_size())
+        std::fill_n(row, experiment.model.hidden_size(), *std::max_element(row, row + experiment.model.hidden_size()));
+  for (auto& [name, values] : terms) {
+    std::string with_values = name;
+    if (const std::size_t q = name.find(".attention.q."); q != std::string::npos)
+      with_values.replace(q, 13, ".attention.kv.");
+    const std::vector<double>& largest = terms.at(with_values);
+    const double least = kLeastShare * *std::max_element(largest.begin(), largest.end());
+    for (double& value : values) value = std::max(value, least);
+  }
+  return terms;
+}
+
+// "" or what is wrong.
+std::string same_bits_of(const std::string& what, const WholeTensors& one, const WholeTensors& many) {
+  for (const auto& [name, values] : one)
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (std::bit_cast<std::uint32_t>(values[i]) != std::bit_cast<std::uint32_t>(many.at(name).at(i)))
+        return fmt::format("{} of {}[{}]: {} on one rank, {} on the layout", what, name, i, values[i],
+                           many.at(name)[i]);
+  return "";
+}
+
+std::string same_bits(const Trial& alone, const Trial& many) {
+  for (std::size_t step = 0; step < alone.losses.size(); ++step) {
+    if (alone.losses[step] != many.losses[step] || alone.norms[step] != many.norms[step])
+      return fmt::format("step {}: loss {} and norm {} on one rank, {} and {} on the layout", step + 1,
+                         alone.losses[step], alone.norms[step], many.losses[step], many.norms[step]);
+    const std::string wrong =
+        same_bits_of(fmt::format("step {}'s gradient", step + 1), alone.gradients[step], many.gradients[step]);
+    if (!wrong.empty()) return wrong;
+  }
+  return same_bits_of("weight", alone.weights, many.weights);
+}
+
+}  // namespace
+
+OneRank::OneRank(const DrawnLayout& drawn) : drawn_(drawn), experiment_(drawn.experiment) {
+  if (experiment_.numerics == config::fast) {
+    experiment_.optimizer.set_learning_rate(0);
+    experiment_.optimizer.set_min_learning_rate(0);
+  }
+}
+
+TrialOptions OneRank::options(const TrialSeams* seams) const {
+  return {.steps = experiment_.numerics == config::exact ? 2 : 1,
+          .micro_batch = drawn_.micro_batch,
+          .scratch = {},
+          .seams = seams};
+}
+
+std::string OneRank::wrong_with(const Trial& many) {
+  if (!alone_) {
+    TrialOptions whole = options();
+    whole.micro_batch = experiment_.train.global_batch();
+    alone_ = run_trial(experiment_, {}, whole);
+  }
+  if (!alone_->problems.empty()) return "one rank: " + alone_->problems[0];
+  if (!many.problems.empty()) return many.problems[0];
+  return experiment_.numerics == config::exact ? same_bits(*alone_, many) : within_bounds(*alone_, many);
+}
+
+std::string OneRank::within_bounds(const Trial& alone, const Trial& many) {
+  if (terms_.empty()) terms_ = token_terms(experiment_, alone.weights);
+  double norm_bound = 0;
+  for (const auto& [name, values] : alone.gradients[0])
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double bound = kRoundings * kUnit * terms_.at(name).at(i);
+      const double off = std::abs(static_cast<double>(values[i]) - many.gradients[0].at(name).at(i));
+      norm_bound += bound * bound;
+      if (!(off <= bound))
+        return fmt::format("gradient of {}[{}]: {} on one rank, {} on the layout, {:.3g} apart where {:.3g} is allowed",
+                           name, i, values[i], many.gradients[0].at(name)[i], off, bound);
+      if (bound > 0) nearest_ = std::max(nearest_, off / bound);
+    }
+  if (!(std::abs(alone.norms[0] - many.norms[0]) <= std::sqrt(norm_bound)))
+    return fmt::format("norm {} on one rank, {} on the layout", alone.norms[0], many.norms[0]);
+  if (!(std::abs(alone.losses[0] - many.losses[0]) <= kRoundings * kUnit * alone.losses[0]))
+    return fmt::format("loss {} on one rank, {} on the layout", alone.losses[0], many.losses[0]);
+  return "";
+}
+
+}  // namespace trireme
