@@ -89,6 +89,25 @@ TEST(MpiExactRun, EndsInTheSameBytesWhateverTheRanksTheMicroBatchAndTheDeaths) {
   expect_each_sample_once(run, 20);
 }
 
+TEST(LearningRateOfARun, MovesOnOnceAStepHoweverManyMicroBatchesItHas) {
+  Workspace workspace("rate");
+  prepare_small_corpus(workspace);
+  const fs::path file = write_small_run(
+      workspace, "train: {steps: 4, global_batch: 8}\ncheckpoint: {every: 0}\nvalidation: {every: 0}\n");
+  const std::string schedule =
+      "--set optimizer.learning_rate=0.01 --set optimizer.min_learning_rate=0.001 --set optimizer.warmup_steps=1";
+  constexpr double kExpected[] = {0.01, 0.01, 0.0055, 0.001};  // a step of warm-up, then half a cosine
+  for (const std::string micro_batch : {"8", "4", "1"}) {
+    const fs::path run = workspace / micro_batch;
+    const CommandResult result = run_command(train(file, run, schedule + " --set train.micro_batch=" + micro_batch));
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    const std::vector<double> rates = column(run, "learning_rate");
+    ASSERT_EQ(rates.size(), std::size(kExpected));
+    for (std::size_t step = 0; step < rates.size(); ++step)
+      EXPECT_NEAR(rates[step], kExpected[step], 1e-9) << "micro-batches of " << micro_batch << ", step " << step + 1;
+  }
+}
+
 TEST(MpiFastRun, StaysWithinOneInAHundredThousandOfOneRanksLosses) {
   Workspace workspace("fast");
   prepare_small_corpus(workspace);

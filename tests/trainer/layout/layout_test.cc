@@ -1,6 +1,7 @@
 // The claim of the whole program: whatever the layout, every gradient and the loss are those of one rank. Random models
 // on random layouts, as threads, against the same step on one rank; and the mistakes of plants.h, each of which must
 // show on them. (Under mpirun: layout_mpi_main.cc.)
+#include <algorithm>
 #include <functional>
 #include <iostream>
 
@@ -67,13 +68,53 @@ TEST_P(PlantedLayout, IsFoundWhereItCanMatterAndNothingWithoutIt) {
   FAIL() << plant.name << " (" << plant.mistake << ") was found on none of " << tried << " cases";
 }
 
-std::string test_name(const testing::TestParamInfo<std::size_t>& info) {
+std::string plant_name(const testing::TestParamInfo<std::size_t>& info) {
   std::string name = all_plants()[info.param].name;
   for (char& letter : name)
     if (letter == '-') letter = '_';
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(All, PlantedLayout, testing::Range<std::size_t>(0, all_plants().size()), test_name);
+INSTANTIATE_TEST_SUITE_P(All, PlantedLayout, testing::Range<std::size_t>(0, all_plants().size()), plant_name);
+
+// The ways in which ranks and their streams meet, a case of each: what ThreadSanitizer is shown (tests/run).
+struct Meeting {
+  const char* name;
+  bool (*is_one)(const DrawnLayout&);
+};
+using Case = const DrawnLayout&;
+bool reduces(Case of, int zero_stage) {
+  return of.layout.mesh.dp > 1 && of.layout.zero_stage == zero_stage && of.micro_batches() > 1;
+}
+bool pipelines(Case of, config::Pipeline::Schedule schedule) {
+  return of.layout.mesh.pp > 1 && of.layout.schedule == schedule && of.micro_batches() > 1;
+}
+constexpr Meeting kMeetings[] = {
+    {"zero_0", [](Case of) { return reduces(of, 0); }},
+    {"zero_1", [](Case of) { return reduces(of, 1); }},
+    {"zero_2", [](Case of) { return reduces(of, 2); }},
+    {"zero_3", [](Case of) { return reduces(of, 3); }},
+    {"zero_3_exact", [](Case of) { return reduces(of, 3) && of.experiment.numerics == config::exact; }},
+    {"tp", [](Case of) { return of.layout.mesh.tp > 2 && of.experiment.model.kv_heads() < of.layout.mesh.tp; }},
+    {"gpipe", [](Case of) { return pipelines(of, config::Pipeline::gpipe); }},
+    {"one_f_one_b", [](Case of) { return pipelines(of, config::Pipeline::one_f_one_b); }},
+    {"interleaved", [](Case of) { return pipelines(of, config::Pipeline::interleaved_1f1b) && of.layout.chunks > 1; }},
+    {"zero_3_in_stages", [](Case of) { return reduces(of, 3) && of.layout.mesh.pp > 1; }},
+    {"zero_2_beside_tp", [](Case of) { return reduces(of, 2) && of.layout.mesh.tp > 1; }},
+    {"all_axes", [](Case of) { return of.layout.mesh.dp > 1 && of.layout.mesh.pp > 1 && of.layout.mesh.tp > 1; }},
+};
+
+class RacingLayout : public testing::TestWithParam<Meeting> {};
+
+TEST_P(RacingLayout, IsOneRanks) {
+  std::uint64_t seed = 1;
+  while (!GetParam().is_one(drawn_layout(seed, 8))) ASSERT_LT(++seed, 10000u) << GetParam().name;
+  const DrawnLayout drawn = drawn_layout(seed, 8);
+  OneRank one(drawn);
+  EXPECT_EQ(wrong_with(drawn, one), "") << drawn;
+}
+
+std::string meeting_name(const testing::TestParamInfo<Meeting>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(All, RacingLayout, testing::ValuesIn(kMeetings), meeting_name);
 
 }  // namespace
 }  // namespace trireme
