@@ -1,6 +1,6 @@
 // `layout_mpi [SEED [CASES]]` under mpirun: random models on random layouts, ranks as processes, against one rank. Case
-// k is drawn from SEED + k and runs on as many of the ranks as it needs, beside others on the rest. Exits 0 if all
-// hold, 1 if not; a case that does not is told with what runs it alone.
+// k is drawn from SEED + k and the number of ranks, and runs on as many of them as it needs, beside others on the rest.
+// Exits 0 if all hold, 1 if not. A case is told with the command that runs it alone, before it runs.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -50,18 +50,18 @@ struct Seen {
   std::string failures;
 };
 
-void run_case(std::uint64_t seed, const DrawnLayout& drawn, Device& device, Communicator& peers, Seen& seen) {
+// `again`: the command that runs the case alone.
+void run_case(const std::string& again, const DrawnLayout& drawn, Device& device, Communicator& peers, Seen& seen) {
   const bool compares = peers.rank() == 0;
   std::ostringstream described;
-  described << "case " << seed << ": " << drawn << "\n";
+  described << again << ": " << drawn << "\n";
   if (compares) std::cout << described.str() << std::flush;  // before it runs: it may end the process
   OneRank one(drawn);
   const Trial many = run_trial(one.experiment(), drawn.layout, one.options(), device, peers);
   if (!compares) return;
   const std::string wrong = one.wrong_with(many);
   seen.nearest = std::max(seen.nearest, one.nearest());
-  if (!wrong.empty())
-    seen.failures += fmt::format("{}  {}\n  alone: mpirun layout_mpi {} 1\n", described.str(), wrong, seed);
+  if (!wrong.empty()) seen.failures += fmt::format("{}  {}\n", described.str(), wrong);
 }
 
 int run(const Asked& asked, MpiWorld& mpi) {
@@ -82,7 +82,7 @@ int run(const Asked& asked, MpiWorld& mpi) {
     std::vector<int> members;
     for (int rank = first; rank < next; ++rank) members.push_back(rank);
     const std::unique_ptr<Communicator> peers = world->subgroup(members, fmt::format("case {}", seed));
-    run_case(seed, drawn, *device, *peers, seen);
+    run_case(fmt::format("mpirun -n {} layout_mpi {} 1", world->size(), seed), drawn, *device, *peers, seen);
   }
 
   std::string failures;
