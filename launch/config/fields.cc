@@ -22,6 +22,8 @@ std::vector<Field> collect_fields() {
   for (int i = 0; i < run.field_count(); ++i) {
     const FieldDescriptor* top = run.field(i);
     if (top->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      CHECK(!top->is_repeated() || top->cpp_type() == FieldDescriptor::CPPTYPE_ENUM, top->full_name(),
+            ": lists are of named values");
       fields.push_back({top->name(), nullptr, top});
       continue;
     }
@@ -113,19 +115,54 @@ std::string set_whole(std::string_view text, Whole& out) {
   return "";
 }
 
-std::string set_enum(Message& message, const FieldDescriptor& field, std::string_view text) {
+// Sets the field, or adds an item to a list.
+std::string put_enum(Message& message, const FieldDescriptor& field, std::string_view text) {
   const google::protobuf::EnumDescriptor& type = *field.enum_type();
   for (int i = 0; i < type.value_count(); ++i) {
-    if (enum_spelling(*type.value(i)) == text) {
+    if (enum_spelling(*type.value(i)) != text) continue;
+    if (field.is_repeated()) {
+      message.GetReflection()->AddEnum(&message, &field, type.value(i));
+    } else {
       message.GetReflection()->SetEnum(&message, &field, type.value(i));
-      return "";
     }
+    return "";
   }
   const std::vector<std::string> spellings = enum_spellings(type);
   std::string choices;
   for (const std::string& spelling : spellings) choices += (choices.empty() ? "" : ", ") + spelling;
   const std::string nearest = nearest_name(text, spellings);
   return quote_text(text) + " is not one of " + choices + (nearest.empty() ? "" : "; did you mean " + nearest + "?");
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
+// "full" or "[full, none]".
+std::string set_list(config::Run& run, const Field& field, std::string_view text) {
+  clear_value(run, field);
+  text = trimmed(text);
+  if (!text.starts_with('[') || !text.ends_with(']') || text.size() < 2) return add_item(run, field, text);
+  text = text.substr(1, text.size() - 2);
+  for (bool more = true; more;) {
+    const std::size_t comma = text.find(',');
+    const std::string reason = add_item(run, field, trimmed(text.substr(0, comma)));
+    if (!reason.empty()) return reason;
+    more = comma != std::string_view::npos;
+    if (more) text.remove_prefix(comma + 1);
+  }
+  return "";
+}
+
+std::string list_text(const Message& message, const FieldDescriptor& field) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  const int size = reflection.FieldSize(message, &field);
+  std::string text;
+  for (int i = 0; i < size; ++i)
+    text += (i > 0 ? ", " : "") + enum_spelling(*reflection.GetRepeatedEnum(message, &field, i));
+  return size == 1 ? text : "[" + text + "]";
 }
 
 }  // namespace
@@ -163,11 +200,13 @@ std::vector<std::string> enum_spellings(const google::protobuf::EnumDescriptor& 
 
 bool has_value(const config::Run& run, const Field& field) {
   const Message& message = owner(run, field);
+  if (field.is_list()) return message.GetReflection()->FieldSize(message, field.descriptor) > 0;
   return message.GetReflection()->HasField(message, field.descriptor);
 }
 
 std::string value_text(const config::Run& run, const Field& field) {
   const Message& message = owner(run, field);
+  if (field.is_list()) return list_text(message, *field.descriptor);
   const google::protobuf::Reflection& reflection = *message.GetReflection();
   switch (field.descriptor->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
@@ -227,7 +266,13 @@ void set_to_default(config::Run& run, const Field& field) {
   }
 }
 
+std::string add_item(config::Run& run, const Field& field, std::string_view text) {
+  CHECK(field.is_list(), field.path, " is no list");
+  return put_enum(owner(run, field), *field.descriptor, text);
+}
+
 std::string set_value(config::Run& run, const Field& field, std::string_view text, bool in_quotes) {
+  if (field.is_list()) return set_list(run, field, text);
   Message& message = owner(run, field);
   const google::protobuf::Reflection& reflection = *message.GetReflection();
   const FieldDescriptor* descriptor = field.descriptor;
@@ -256,7 +301,7 @@ std::string set_value(config::Run& run, const Field& field, std::string_view tex
     if (text != "true" && text != "false") return "true or false is expected, not " + quote_text(text);
     reflection.SetBool(&message, descriptor, text == "true");
   } else if (type == FieldDescriptor::CPPTYPE_ENUM) {
-    reason = set_enum(message, *descriptor, text);
+    reason = put_enum(message, *descriptor, text);
   } else {
     reflection.SetString(&message, descriptor, std::string(text));
   }

@@ -11,15 +11,16 @@
 
 namespace trireme {
 
-// A field of config::Run: "model.heads" is the field `heads` of the message at `model`.
+// A field of config::Run: "model.heads" is the field `heads` of the message at `model`. A list is of named values; of a
+// single one it is written as that value: `recompute: full`, `recompute: [full, none]`.
 struct Field {
   std::string path;
-  const google::protobuf::FieldDescriptor* section =
-      nullptr;  // null for the scalars at the top: recompute, numerics, device
+  const google::protobuf::FieldDescriptor* section = nullptr;  // null at the top: recompute, numerics, device
   const google::protobuf::FieldDescriptor* descriptor = nullptr;
+  bool is_list() const { return descriptor->is_repeated(); }
 };
 
-// All scalar fields, in the schema's order.
+// All fields but the sections, in the schema's order.
 const std::vector<Field>& all_fields();
 const Field* find_field(std::string_view path);  // null if there is none
 std::vector<std::string> field_names(const google::protobuf::Descriptor& message);
@@ -33,9 +34,11 @@ std::string value_text(const config::Run& run, const Field& field);  // as YAML,
 void clear_value(config::Run& run, const Field& field);
 void set_to_default(config::Run& run, const Field& field);  // writes the schema's default out; needs one
 
-// Parses `text` as the field's type and sets it. Returns the reason, with the nearest valid value, if it cannot.
-// `in_quotes`: the text was quoted, which numbers and named values may not be.
+// Parses `text` as the field's type and sets it; a list may be written [full, none]. Returns the reason, with the
+// nearest valid value, if it cannot. `in_quotes`: the text was quoted, which numbers may not be.
 std::string set_value(config::Run& run, const Field& field, std::string_view text, bool in_quotes);
+// The same for one more item of a list.
+std::string add_item(config::Run& run, const Field& field, std::string_view text);
 
 // The schema's bounds of a number, inclusive unless `open`. What depends on other fields is in validate.cc.
 struct Range {

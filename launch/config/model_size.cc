@@ -28,32 +28,44 @@ LayerParts layer_parts(const config::Model& model) {
 }
 
 // Bytes kept of one token in one layer between forward and backward: the inputs of every matrix product, norm and
-// activation function, with sequence parallelism (everything is cut by tp). `selective` computes norms and activation
-// functions again, `full` the whole layer.
-double saved_bytes_per_token(const config::Run& run) {
+// activation function, with sequence parallelism (everything is cut by tp). `selective` computes what attention makes
+// again, `full` the whole layer.
+double saved_bytes_per_token(const config::Run& run, config::Recompute recompute) {
   const config::Model& model = run.model();
   const double hidden = model.hidden_size(), ffn = model.ffn_size();
-  const double attention = double(model.heads()) * model.head_dim() * 2 + 2.0 * model.kv_heads() * model.head_dim();
+  const double queries = double(model.heads()) * model.head_dim();
+  const double keys_and_values = 2.0 * model.kv_heads() * model.head_dim();
   const double up = model.family() == config::Model::llama ? 2 * ffn : ffn;
   double elements = hidden;  // the layer's input
-  if (run.recompute() != config::full) elements += attention + hidden + up;
-  if (run.recompute() == config::none) elements += 2 * hidden + ffn;
+  if (recompute != config::full) elements += 3 * hidden + queries + keys_and_values + up + ffn;
+  if (recompute == config::none) elements += queries;
   const double statistics = 4.0 * (model.heads() + 4);  // attention's log-sum-exp, and the norms': fp32
   return (elements * (run.train().precision() == config::bf16 ? 2 : 4) + statistics) / run.mesh().tp();
 }
 
-// Micro-batches whose activations the first stage holds at once.
-double micro_batches_in_flight(const config::Run& run, int dp) {
-  const double pp = run.mesh().pp();
+// Micro-batches whose activations rank `rank` of the pipeline holds at once, of all its layers.
+double micro_batches_in_flight(const config::Run& run, int dp, int rank) {
+  const double behind = run.mesh().pp() - 1 - rank;
+  const double chunks = run.pipeline().chunks();
   const double all = std::max(1.0, double(run.train().global_batch()) / dp / run.train().micro_batch());
   switch (run.pipeline().schedule()) {
     case config::Pipeline::gpipe:
       return all;
     case config::Pipeline::interleaved_1f1b:
-      return std::min(all, pp + (pp - 1) / run.pipeline().chunks());
+      return std::min(all, (2 * behind + (chunks - 1) * run.mesh().pp() + 1) / chunks);
     default:
-      return std::min(all, pp);
+      return std::min(all, behind + 1);
   }
+}
+
+// Of the rank that keeps most: stages may recompute unlike parts.
+double activation_bytes_per_token_and_layer(const config::Run& run, int dp) {
+  double most = 0;
+  for (int rank = 0; rank < run.mesh().pp(); ++rank) {
+    const auto choice = static_cast<config::Recompute>(run.recompute(run.recompute_size() == 1 ? 0 : rank));
+    most = std::max(most, saved_bytes_per_token(run, choice) * micro_batches_in_flight(run, dp, rank));
+  }
+  return most;
 }
 
 }  // namespace
@@ -95,7 +107,7 @@ MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   memory.parameters = elements * (bf16 ? 2 : 4) / (stage >= 3 ? replicas : 1);
   memory.gradients = elements * 4 / (stage >= 2 ? replicas : 1);
   memory.optimizer = elements * (bf16 ? 12 : 8) / (stage >= 1 ? replicas : 1);
-  memory.activations = tokens * layers * saved_bytes_per_token(run) * micro_batches_in_flight(run, dp);
+  memory.activations = tokens * layers * activation_bytes_per_token_and_layer(run, dp);
   memory.logits =
       std::min(tokens, double(run.train().loss_chunk_rows())) * model.vocab_size() / mesh.tp() * (bf16 ? 6 : 8);
   return memory;

@@ -79,13 +79,32 @@ class Reader {
     const std::string at = location_of(sources_.file(), empty ? key : node);
     if (empty) {
       problems_.add(at, path, "there is no value; write one, or leave the field out for its default");
+    } else if (node.kind == YamlNode::Kind::kSequence && find_field(path)->is_list()) {
+      read_list(node, *find_field(path));
+      sources_.record(path, at);
     } else if (node.kind != YamlNode::Kind::kScalar) {
-      problems_.add(
-          at, path,
-          std::string("one value is expected, not a ") + (node.kind == YamlNode::Kind::kSequence ? "list" : "section"));
+      problems_.add(at, path, one_value_instead_of(node));
     } else {
       assign(*find_field(path), at, node.text, node.in_quotes, run_, sources_, problems_);
     }
+  }
+
+  static std::string one_value_instead_of(const YamlNode& node) {
+    return std::string("one value is expected, not a ") + (node.kind == YamlNode::Kind::kSequence ? "list" : "section");
+  }
+
+  // Each item has a place of its own.
+  void read_list(const YamlNode& node, const Field& field) {
+    if (node.children.empty())
+      problems_.add(location_of(sources_.file(), node), field.path,
+                    "there is no value in the list; write one, or more");
+    for (const YamlNode& item : node.children) {
+      const std::string reason = item.kind == YamlNode::Kind::kNull     ? "there is no value; write one"
+                                 : item.kind != YamlNode::Kind::kScalar ? one_value_instead_of(item)
+                                                                        : add_item(run_, field, item.text);
+      if (!reason.empty()) problems_.add(location_of(sources_.file(), item), field.path, reason);
+    }
+    if (problems_.concerns(field.path)) clear_value(run_, field);
   }
 
  public:

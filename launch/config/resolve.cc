@@ -74,6 +74,7 @@ void resolve(config::Run& run, std::optional<int> ranks, const Sources& sources,
   }
   if (!problems.concerns("data.path")) resolve_vocabulary(run, sources, problems);
   resolve_dp(run, ranks);
+  if (run.recompute().empty()) run.add_recompute(config::none);
   for (const Field& field : all_fields()) {
     if (!has_value(run, field) && field.descriptor->has_default_value()) set_to_default(run, field);
   }

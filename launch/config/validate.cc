@@ -158,6 +158,7 @@ class Validator {
     check_batch();
     check_mesh();
     check_pipeline();
+    check_recomputation();
     if (problems_.size() == before.size() || (!ranks_ && !mesh_.has_dp())) return;
     const MeshShape wanted{mesh_.has_dp() ? mesh_.dp() : 1, mesh_.pp(), mesh_.cp(), mesh_.tp(), 1};
     constexpr double kMostRanks = 1 << 20;
@@ -175,6 +176,7 @@ class Validator {
       validator.check_batch();
       validator.check_mesh();
       validator.check_pipeline();
+      validator.check_recomputation();
       return found.size() == before.size();
     });
     std::string text;
@@ -255,6 +257,14 @@ class Validator {
     } catch (const UserError& error) {
       report({"pipeline.schedule", "pipeline.chunks", "mesh.pp", "train.global_batch"}, error.what());
     }
+  }
+
+  void check_recomputation() {
+    if (!sound({"recompute", "mesh.pp"})) return;
+    const int choices = run_.recompute_size(), ranks = mesh_.pp();
+    if (choices == 1 || choices == ranks) return;
+    report({"recompute"}, number(choices) + " choices for the " + number(ranks) + (ranks == 1 ? " stage" : " stages") +
+                              " of mesh.pp = " + number(ranks) + "; write one for all of them, or one for each");
   }
 
   void check_strings() {

@@ -18,7 +18,13 @@ Layout layout_of(const config::Run& run) {
           .zero_stage = run.zero().stage(),
           .schedule = run.pipeline().schedule(),
           .chunks = run.pipeline().chunks(),
-          .recompute = run.recompute()};
+          .recompute = recomputation_of(run)};
+}
+
+Recomputation recomputation_of(const config::Run& run) {
+  std::vector<config::Recompute> choices;
+  for (const int choice : run.recompute()) choices.push_back(static_cast<config::Recompute>(choice));
+  return Recomputation(std::move(choices));
 }
 
 BatchPlan batch_plan_of(const config::Run& run, int rank) {

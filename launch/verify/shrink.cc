@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "launch/config/fields.h"
+#include "launch/train/experiment.h"
+
 namespace trireme {
 namespace {
 
@@ -33,6 +36,16 @@ class Shrinking {
 // `small`, or one more if `size` does not divide by `parts`: what was uneven stays so.
 int small_like(int size, int parts, int small) { return std::min(size, small + (size % parts == 0 ? 0 : 1)); }
 
+void shrink_recomputation(Shrinking& shrinking) {
+  config::Run& run = shrinking.run();
+  if (run.recompute_size() == 1 || run.recompute_size() == run.mesh().pp()) return;
+  const std::string before = value_text(run, *find_field("recompute"));
+  const Recomputation after = recomputation_of(run).over(run.mesh().pp());
+  run.clear_recompute();
+  for (const config::Recompute choice : after.choices()) run.add_recompute(choice);
+  shrinking.note("recompute", before, to_string(after));
+}
+
 void shrink_mesh(Shrinking& shrinking) {
   using config::Mesh;
   Mesh* mesh = shrinking.run().mutable_mesh();
@@ -42,6 +55,7 @@ void shrink_mesh(Shrinking& shrinking) {
   using config::Pipeline;
   Pipeline* pipeline = shrinking.run().mutable_pipeline();
   shrinking.set("pipeline.chunks", pipeline, &Pipeline::chunks, &Pipeline::set_chunks, std::min(pipeline->chunks(), 2));
+  shrink_recomputation(shrinking);
 }
 
 void shrink_model(Shrinking& shrinking, const config::Run& was) {

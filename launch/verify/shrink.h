@@ -22,7 +22,8 @@ struct Shrunk {
 };
 
 // `run` is resolved, with mesh.dp set. An axis keeps at least 2 places of what it had, pp 3; the number of
-// micro-batches stays on the side of the number of stages where it was; what did not divide still does not.
+// micro-batches stays on the side of the number of stages where it was; what did not divide still does not; stages that
+// recompute unlike parts still do.
 Shrunk shrink(const config::Run& run);
 
 // The same in fp32 with an optimizer that follows gradients smoothly (epsilon 1), as bounds on weights need it.

@@ -50,7 +50,7 @@ std::string layout_text(const Layout& layout, std::int64_t micro_batch) {
     text += " " + enum_spelling(*config::Pipeline::Schedule_descriptor()->FindValueByNumber(layout.schedule));
     if (layout.chunks > 1) text += fmt::format(" chunks={}", layout.chunks);
   }
-  if (layout.recompute != config::none) text += " recompute=" + config::Recompute_Name(layout.recompute);
+  if (layout.recompute.any()) text += " recompute=" + to_string(layout.recompute);
   return text + fmt::format(" micro-batch={}", micro_batch);
 }
 

@@ -29,12 +29,14 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
                          .chunk_rows = train.loss_chunk_rows()};
   const PipelineShape shape{layout.mesh.pp, layout.chunks};
   const int rank = peers.pp().rank();
+  CHECK(layout.recompute.fits(shape.ranks), layout.recompute.choices().size(), " choices of recomputation for ",
+        shape.ranks, " ranks of a pipeline");
   CHECK(shape.stages() <= experiment.model.layers(), shape.stages(), " stages of ", experiment.model.layers(),
         " layers");
   std::vector<Stage*> stages;
   for (int chunk = 0; chunk < layout.chunks; ++chunk) {
     const StageSlice slice = slice_of(experiment.model, shape.stages(), shape.stage_of(rank, chunk));
-    stages_.push_back(make_stage(experiment.model, loss, slice, list_, layout.recompute));
+    stages_.push_back(make_stage(experiment.model, loss, slice, list_, layout.recompute.of(rank)));
     stages.push_back(stages_.back().get());
   }
   pipeline_ = std::make_unique<PipelineRun>(context, std::move(stages), peers, streams.transfers, trace);

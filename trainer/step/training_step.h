@@ -19,6 +19,7 @@
 #include "parallel/comm/mesh_communicators.h"
 #include "parallel/data/gradient_buckets.h"
 #include "parallel/layout.pb.h"
+#include "parallel/pipeline/recomputation.h"
 #include "parallel/pipeline/schedules.h"
 #include "trainer/model.pb.h"
 #include "trainer/model/transformer.h"
@@ -46,7 +47,7 @@ struct Layout {
   int zero_stage = 0;
   config::Pipeline::Schedule schedule = config::Pipeline::one_f_one_b;
   int chunks = 1;  // stages of a rank
-  config::Recompute recompute = config::none;
+  Recomputation recompute{};
 };
 
 // The streams of a step beside the one of the context.

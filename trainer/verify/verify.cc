@@ -169,13 +169,16 @@ std::vector<Suspect> suspects(const Layout& layout, std::int64_t micro_batch) {
     found.push_back({fmt::format("{} = {}", name, value), without, micro_batch});
   };
   add("mesh.dp", layout.mesh.dp, 1, [](Layout& of) { of.mesh.dp = 1; });
-  add("mesh.pp", layout.mesh.pp, 1, [](Layout& of) { of.mesh.pp = of.chunks = 1; });
+  add("mesh.pp", layout.mesh.pp, 1, [](Layout& of) {
+    of.mesh.pp = of.chunks = 1;
+    of.recompute = of.recompute.over(1);
+  });
   add("mesh.tp", layout.mesh.tp, 1, [](Layout& of) { of.mesh.tp = 1; });
   add("zero.stage", layout.zero_stage, 0, [](Layout& of) { of.zero_stage = 0; });
   add("pipeline.chunks", layout.chunks, 1, [](Layout& of) { of.chunks = 1; });
-  if (layout.recompute != config::none) {
-    found.push_back({"recompute: " + config::Recompute_Name(layout.recompute), layout, micro_batch});
-    found.back().without.recompute = config::none;
+  if (layout.recompute.any()) {
+    found.push_back({"recompute: " + to_string(layout.recompute), layout, micro_batch});
+    found.back().without.recompute = {};
   }
   return found;
 }

@@ -47,7 +47,7 @@ TEST(ReadRun, ReportsAllProblemsAtOnceInTheFilesOrder) {
       "  precision: fp16\n"
       "  micro_batch: \"4\"\n"
       "mesh: 4\n"
-      "recompute: [full]\n"
+      "numerics: [fast]\n"
       "device:\n",
       {"--set.typo=1", "optimizer.lr", "model.vocab_size=many"});
   EXPECT_EQ(said,
@@ -60,7 +60,7 @@ TEST(ReadRun, ReportsAllProblemsAtOnceInTheFilesOrder) {
             "  run.yaml:9:14: train.precision: \"fp16\" is not one of fp32, bf16; did you mean fp32?\n"
             "  run.yaml:10:16: train.micro_batch: \"4\" is text because of its quotes; leave them out\n"
             "  run.yaml:11:7: mesh: this is a section; write its fields below it, indented: dp, pp, cp, tp, ep, order\n"
-            "  run.yaml:12:12: recompute: one value is expected, not a list\n"
+            "  run.yaml:12:11: numerics: one value is expected, not a list\n"
             "  run.yaml:13:1: device: there is no value; write one, or leave the field out for its default\n"
             "  --set --set.typo=1: no such field; `trireme config FILE` prints all there are\n"
             "  --set optimizer.lr: SECTION.FIELD=VALUE is expected, for example model.hidden_size=512\n"
@@ -75,11 +75,39 @@ TEST(ReadRun, WritesNamedValuesAsPeopleDo) {
       "run.yaml", {"pipeline.schedule=1f1b"}, 1);
   EXPECT_EQ(loaded.run.train().precision(), config::bf16);
   EXPECT_EQ(loaded.run.pipeline().schedule(), config::Pipeline::one_f_one_b);
-  EXPECT_EQ(loaded.run.recompute(), config::selective);
+  EXPECT_THAT(loaded.run.recompute(), testing::ElementsAre(config::selective));
   EXPECT_EQ(loaded.run.numerics(), config::exact);
   EXPECT_EQ(loaded.run.device(), config::host);
   EXPECT_EQ(loaded.run.optimizer().decay(), config::Optimizer::wsd);
   EXPECT_EQ(loaded.run.data().attention(), config::Data::sample);
+}
+
+TEST(ReadRun, TakesOneRecomputationForAllStagesOrAListOfThem) {
+  const auto read = [](const std::string& yaml, const std::vector<std::string>& overrides = {}) {
+    return load_run_text(kSound + "mesh: {pp: 2}\n" + yaml, "run.yaml", overrides, 2).run.recompute();
+  };
+  EXPECT_THAT(read(""), testing::ElementsAre(config::none));
+  EXPECT_THAT(read("recompute: full\n"), testing::ElementsAre(config::full));
+  EXPECT_THAT(read("recompute: [full]\n"), testing::ElementsAre(config::full));
+  EXPECT_THAT(read("recompute: [full, none]\n"), testing::ElementsAre(config::full, config::none));
+  EXPECT_THAT(read("recompute:\n- selective\n- none\n"), testing::ElementsAre(config::selective, config::none));
+  EXPECT_THAT(read("recompute: full\n", {"recompute=[ none,selective ]"}),
+              testing::ElementsAre(config::none, config::selective));
+  EXPECT_THAT(read("recompute: [full, none]\n", {"recompute=selective"}), testing::ElementsAre(config::selective));
+}
+
+TEST(ReadRun, LocatesEachMistakeInAList) {
+  EXPECT_EQ(problems_of(kSound + "recompute: [full, nun, [none], 3]\n"),
+            "the configuration has 3 problems:\n"
+            "  run.yaml:2:19: recompute: \"nun\" is not one of none, selective, full; did you mean none?\n"
+            "  run.yaml:2:24: recompute: one value is expected, not a list\n"
+            "  run.yaml:2:32: recompute: \"3\" is not one of none, selective, full");
+  EXPECT_EQ(problems_of(kSound + "recompute: []\n"),
+            "run.yaml:2:12: recompute: there is no value in the list; write one, or more");
+  EXPECT_EQ(problems_of(kSound, {"recompute=[full,,none]"}),
+            "--set recompute=[full,,none]: recompute: \"\" is not one of none, selective, full");
+  EXPECT_EQ(problems_of(kSound + "recompute: {stage: full}\n"),
+            "run.yaml:2:12: recompute: one value is expected, not a section");
 }
 
 TEST(ReadRun, TakesWholeNumbersInScientificNotationOnlyWhenTheyAreWhole) {

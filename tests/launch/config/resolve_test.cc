@@ -54,6 +54,7 @@ TEST(Resolve, WritesEveryDefaultOfTheSchemaOut) {
 TEST(PrintRun, LoadsToTheSame) {
   for (const std::string& yaml : std::vector<std::string>{
            kSound, kSound + "mesh: {dp: 2, tp: 4}\nrecompute: full\nmodel: {vocab_size: 100}\n",
+           kSound + "mesh: {pp: 3}\nrecompute: [full, none, selective]\n",
            std::string("train: {tokens: 300e9}\nrun: {dir: 'a \"b\" \\ #: c', seed: 18446744073709551615}\n"
                        "data: {path: ~/x}\noptimizer: {learning_rate: 0.1, epsilon: 1e-300, weight_decay: "
                        "0.30000000000000004}\n"),
@@ -168,12 +169,25 @@ TEST(ModelSize, ZeroDividesOptimizerThenGradientsThenParameters) {
 TEST(ModelSize, RecomputationKeepsLess) {
   config::Run run = resolved(kSound + "model: {vocab_size: 512}\n");
   const double none = memory_per_rank(run, 1).activations;
-  run.set_recompute(config::selective);
+  run.set_recompute(0, config::selective);
   const double selective = memory_per_rank(run, 1).activations;
-  run.set_recompute(config::full);
+  run.set_recompute(0, config::full);
   const double full = memory_per_rank(run, 1).activations;
   EXPECT_LT(full, selective);
   EXPECT_LT(selective, none);
+}
+
+// 1F1B's first rank holds four micro-batches, the last one: whoever keeps most of them is the fullest.
+TEST(ModelSize, ActivationsAreThoseOfTheFullestStage) {
+  const auto activations = [](const std::string& recompute) {
+    const config::Run run =
+        resolved("train: {steps: 1, global_batch: 8}\nmodel: {vocab_size: 512}\nmesh: {pp: 4}\n" + recompute);
+    return memory_per_rank(run, 1).activations;
+  };
+  const double none = activations(""), full = activations("recompute: full\n");
+  EXPECT_DOUBLE_EQ(activations("recompute: [full, none, none, none]\n"), std::max(full, none * 3 / 4));
+  EXPECT_DOUBLE_EQ(activations("recompute: [full, full, full, none]\n"), std::max(full, none / 4));
+  EXPECT_DOUBLE_EQ(activations("recompute: [none, full, full, full]\n"), none);
 }
 
 }  // namespace

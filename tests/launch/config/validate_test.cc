@@ -164,6 +164,22 @@ TEST(Validate, LayoutsMustCutTheModelEvenly) {
       HasSubstr("not 6 but 4 or 8"));
 }
 
+TEST(Validate, RecomputationIsChosenForAllStagesOrForEach) {
+  EXPECT_EQ(problems_of(kSound + "mesh: {pp: 2}\nrecompute: [full, none]\n"), "");
+  EXPECT_EQ(problems_of(kSound + "mesh: {pp: 2}\npipeline: {schedule: interleaved-1f1b, chunks: 2}\n"
+                                 "recompute: [full, none]\n"),
+            "")
+      << "chunks share the choice of their rank";
+  EXPECT_EQ(problems_of(kSound + "mesh: {pp: 2}\nrecompute: [full, none, none]\n"),
+            "run.yaml:3:12: recompute: 3 choices for the 2 stages of mesh.pp = 2; write one for all of them, or one "
+            "for each");
+  EXPECT_EQ(problems_of(kSound, {"recompute=[full,none]"}),
+            "--set recompute=[full,none]: recompute: 2 choices for the 1 stage of mesh.pp = 1; write one for all of "
+            "them, or one for each");
+  EXPECT_THAT(problems_of(kSound + "mesh: {dp: 8}\nrecompute: [full, none]\n", {}, 8),
+              HasSubstr("of the meshes of 8 ranks these would work: dp 4 x pp 2"));
+}
+
 TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
   const LoadedRun cluster = load_run_text(kSound + "mesh: {pp: 2, cp: 2, tp: 2}\nrecompute: full\ndevice: cuda\n",
                                           "run.yaml", {}, std::nullopt);

@@ -1,6 +1,9 @@
 // A shrunk configuration must be one that a user could have written, and must still have what made the layout risky.
 #include "launch/verify/shrink.h"
 
+#include <algorithm>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/config/load.h"
@@ -43,6 +46,22 @@ TEST(Shrink, SaysWhatItChangedAndNothingElse) {
   EXPECT_FALSE(shrunk.changes.empty());
   for (const Shrunk::Change& change : shrunk.changes) EXPECT_NE(change.from, change.to) << change.field;
   EXPECT_TRUE(shrink(shrunk.run).changes.empty()) << "shrinking twice changes " << shrink(shrunk.run).changes[0].field;
+}
+
+TEST(Shrink, KeepsStagesThatRecomputeUnlikeParts) {
+  config::Run run = recipe("llama-70b");
+  run.clear_recompute();
+  for (const config::Recompute each : {config::full, config::full, config::full, config::none}) run.add_recompute(each);
+  const Shrunk shrunk = shrink(run);
+  expect_sound(shrunk.run);
+  EXPECT_THAT(shrunk.run.recompute(), testing::ElementsAre(config::full, config::none, config::none));
+  const auto change = std::find_if(shrunk.changes.begin(), shrunk.changes.end(),
+                                   [](const Shrunk::Change& each) { return each.field == "recompute"; });
+  ASSERT_NE(change, shrunk.changes.end());
+  EXPECT_EQ(change->from, "[full, full, full, none]");
+  EXPECT_EQ(change->to, "[full, none, none]");
+  run.set_recompute(3, config::full);
+  EXPECT_THAT(shrink(run).run.recompute(), testing::ElementsAre(config::full)) << "four equal choices are one";
 }
 
 TEST(Shrink, KeepsFewerMicroBatchesThanStages) {

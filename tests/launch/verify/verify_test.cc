@@ -1,4 +1,6 @@
 // `trireme verify` on the layouts there are, and on mistakes planted at its seams.
+#include "trainer/verify/verify.h"
+
 #include <stdexcept>
 
 #include <gtest/gtest.h>
@@ -27,6 +29,22 @@ TEST(Verify, FindsNothingWhereNothingIsWrong) {
   const VerifyReport report = verify_run(small_run("mesh: {dp: 2}\n"));
   EXPECT_TRUE(report.agrees) << report.text;
   EXPECT_NE(report.text.find("The layout is not part of this experiment."), std::string::npos) << report.text;
+}
+
+TEST(Verify, TriesStagesThatRecomputeUnlikeParts) {
+  const VerifyReport report = verify_run(small_run("mesh: {pp: 2}\nrecompute: [full, none]\n"));
+  EXPECT_TRUE(report.agrees) << report.text;
+  EXPECT_NE(report.text.find("on dp=1 pp=2 tp=1 1f1b recompute=[full, none]"), std::string::npos) << report.text;
+}
+
+TEST(Verify, SuspectsRecomputationAndLeavesItWhenThePipelineGoes) {
+  const Layout layout{.mesh = {.pp = 2}, .recompute = Recomputation({config::none, config::full})};
+  const std::vector<Suspect> all = suspects(layout, 1);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].name, "mesh.pp = 2");
+  EXPECT_EQ(all[0].without.recompute, config::full);
+  EXPECT_EQ(all[1].name, "recompute: [none, full]");
+  EXPECT_FALSE(all[1].without.recompute.any());
 }
 
 TEST(Verify, NamesTheParameterThatDiffersItsBoundAndTheAxis) {

@@ -44,6 +44,8 @@ std::vector<Case> cases() {
       {"tp", {.mesh = {.tp = 3}}, 2},  // ffn, vocabulary and rows in uneven parts; one KV head, replicated
       {"tp, dp", {.mesh = {.dp = 2, .tp = 3}}, 3},
       {"recomputed", {.mesh = {.pp = 2}, .recompute = config::full}, 3},
+      {"recomputed on one stage",
+       {.mesh = {.dp = 2, .pp = 2}, .recompute = Recomputation({config::full, config::none})}},
   };
 }
 

@@ -1,6 +1,7 @@
 #include "tests/trainer/layout/drawn_layout.h"
 
 #include <ostream>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -29,6 +30,13 @@ MeshShape draw_mesh(int most_ranks) {
             meshes.push_back({.dp = dp, .pp = pp, .cp = 1, .tp = tp, .ep = 1});
         }
   return *rc::gen::elementOf(meshes);
+}
+
+Recomputation draw_recomputation(int stages) {
+  std::vector<config::Recompute> choices = {static_cast<config::Recompute>(between(0, 2))};
+  if (stages > 1 && coin())
+    while (static_cast<int>(choices.size()) < stages) choices.push_back(static_cast<config::Recompute>(between(0, 2)));
+  return Recomputation(std::move(choices));
 }
 
 void draw_model(config::Model& model, const Layout& layout) {
@@ -75,7 +83,7 @@ rc::Gen<DrawnLayout> draw_layout(int most_ranks) {
     Layout& layout = drawn.layout;
     layout.mesh = draw_mesh(most_ranks);
     layout.zero_stage = between(0, 3);
-    layout.recompute = static_cast<config::Recompute>(between(0, 2));
+    layout.recompute = draw_recomputation(layout.mesh.pp);
     layout.schedule = static_cast<config::Pipeline::Schedule>(between(0, 2));
     if (layout.mesh.pp == 1) layout.schedule = config::Pipeline::one_f_one_b;
     const bool interleaved = layout.schedule == config::Pipeline::interleaved_1f1b;
@@ -116,7 +124,7 @@ std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn) {
              "kv_heads={} hidden={} ffn={} vocabulary={} T={} {} dropout={} attention_dropout={} smoothing={} z={} "
              "chunk_rows={} {} {} seed={}",
              layout.mesh.dp, layout.mesh.pp, layout.mesh.tp, layout.zero_stage,
-             kSchedules[static_cast<int>(layout.schedule)], layout.chunks, config::Recompute_Name(layout.recompute),
+             kSchedules[static_cast<int>(layout.schedule)], layout.chunks, to_string(layout.recompute),
              drawn.micro_batch, drawn.experiment.train.global_batch(), config::Model::Family_Name(model.family()),
              model.layers(), model.heads(), model.kv_heads(), model.hidden_size(), model.ffn_size(), model.vocab_size(),
              model.sequence_length(), model.tied_embeddings() ? "tied" : "untied", model.dropout(),
@@ -138,7 +146,7 @@ void Coverage::add(const DrawnLayout& drawn) {
       {"tp", tp},
       {"zero", layout.zero_stage > 0},
       {"accumulation", accumulated},
-      {"recompute", layout.recompute != config::none},
+      {"recompute", layout.recompute.any()},
   };
   for (std::size_t a = 0; a < std::size(axes); ++a)
     for (std::size_t b = a + 1; b < std::size(axes); ++b)
@@ -149,6 +157,7 @@ void Coverage::add(const DrawnLayout& drawn) {
             fmt::format("zero {} x {}", stage, kSchedules[schedule]));
   for (const config::Recompute recompute : {config::selective, config::full})
     count(layout.recompute == recompute, "recompute " + config::Recompute_Name(recompute));
+  count(layout.recompute.choices().size() > 1, "stages that recompute unlike parts");
   count(dp && drawn.experiment.numerics == config::exact, "exact x dp");
   count(pp && drawn.experiment.numerics == config::exact, "exact x pp");
   count((dp || pp) && drawn.experiment.train.precision() == config::bf16, "exact in bf16");

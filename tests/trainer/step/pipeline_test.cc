@@ -219,5 +219,26 @@ TEST(Recomputation, OfStagesGivesTheBitsOfOneRank) {
   }
 }
 
+TEST(Recomputation, IsEachRanksOwnChoice) {
+  const Experiment experiment = deep_experiment(config::Model::gpt2, config::bf16, false);
+  const History one = train(experiment, {}, 8);
+  Layout layout = pipeline_of(2, Pipeline::interleaved_1f1b);
+  layout.chunks = 2;
+  const auto activations = [&](const Recomputation& recompute, int rank) {
+    layout.recompute = recompute;
+    const BatchPlan batches{.global_batch = experiment.train.global_batch(), .micro_batch = 1};
+    return plan_step(experiment, layout, batches, rank).bytes_at_peak.at("activations");
+  };
+  const Recomputation first({config::full, config::none}), last({config::none, config::full});
+  EXPECT_EQ(activations(first, 0), activations(config::full, 0));
+  EXPECT_EQ(activations(first, 1), activations(config::none, 1));
+  EXPECT_EQ(activations(last, 0), activations(config::none, 0));
+  EXPECT_EQ(activations(last, 1), activations(config::full, 1));
+  for (const Recomputation& each : {first, last}) {
+    layout.recompute = each;
+    expect_bits(train(experiment, layout, 1), one, to_string(each));
+  }
+}
+
 }  // namespace
 }  // namespace trireme
