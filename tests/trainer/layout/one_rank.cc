@@ -6,39 +6,18 @@
 
 #include <fmt/format.h>
 
-#include "tests/trainer/small_model.h"
+#include "tests/trainer/layout/token_terms.h"
 
 namespace trireme {
 namespace {
 
-constexpr double kRoundings = 2048;
 constexpr double kUnit = 0x1p-24;
-// Of the tensor's largest term, what an element has at least: softmax makes a row's gradient of scores as a difference
-// of nearly equal numbers, so what a row gives to K may be all rounding, of numbers as large as those that V gets.
-constexpr double kLeastShare = 1.0 / 16;
 
-// Of each element of each gradient, the sum over tokens of |what the token gives to it|, in fp64. A row of an embedding
-// may have been used by a single token, whose own sum over columns cancels in one of them: there the row's largest
-// stands for all of it.
-oracle::Tensors token_terms(const Experiment& experiment, const WholeTensors& weights) {
+// At the weights of a one-rank trial.
+oracle::Tensors terms_of(const Experiment& experiment, const WholeTensors& weights) {
   oracle::Tensors parameters;
   for (const auto& [name, values] : weights) parameters[name].assign(values.begin(), values.end());
-  const Batch batch = trial_batch(experiment.model, {0, experiment.train.global_batch()});
-  oracle::Tensors terms =
-      oracle::run(decoder_of(experiment), parameters, tokens_of(batch), experiment.seed, oracle::Mode::kTraining).terms;
-  for (auto& [name, values] : terms)
-    if (name.starts_with("embedding."))
-      for (auto row = values.begin(); row != values.end(); row += experiment.model.hidden_size())
-        std::fill_n(row, experiment.model.hidden_size(), *std::max_element(row, row + experiment.model.hidden_size()));
-  for (auto& [name, values] : terms) {
-    std::string with_values = name;
-    if (const std::size_t q = name.find(".attention.q."); q != std::string::npos)
-      with_values.replace(q, 13, ".attention.kv.");
-    const std::vector<double>& largest = terms.at(with_values);
-    const double least = kLeastShare * *std::max_element(largest.begin(), largest.end());
-    for (double& value : values) value = std::max(value, least);
-  }
-  return terms;
+  return token_terms(experiment, parameters, trial_batch(experiment.model, {0, experiment.train.global_batch()}));
 }
 
 // "" or what is wrong.
@@ -91,7 +70,7 @@ std::string OneRank::wrong_with(const Trial& many) {
 }
 
 std::string OneRank::within_bounds(const Trial& alone, const Trial& many) {
-  if (terms_.empty()) terms_ = token_terms(experiment_, alone.weights);
+  if (terms_.empty()) terms_ = terms_of(experiment_, alone.weights);
   double norm_bound = 0;
   for (const auto& [name, values] : alone.gradients[0])
     for (std::size_t i = 0; i < values.size(); ++i) {
