@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -87,12 +88,12 @@ std::string closest(const Verification& verification) {
 
 // One comparison, in words; and whose fault it is.
 bool verify_one(const char* promise, const Shrunk& shrunk, const Layout& layout, const std::filesystem::path& scratch,
-                const TrialSeams* seams, std::string& text) {
+                const TrialSeams* seams, TrialProcesses* processes, std::string& text) {
   const std::int64_t micro_batch = shrunk.run.train().micro_batch();
-  const Reference reference(experiment_of(shrunk.run), kSteps, scratch, seams);
+  const Reference reference(experiment_of(shrunk.run), kSteps, scratch, seams, processes);
   const Verification verification = reference.verify(layout, micro_batch);
   text += fmt::format("\n{}, on {}:\n", promise, layout_text(layout, micro_batch));
-  if (verification.agrees()) {
+  if (verification.agrees) {
     text += fmt::format("  {} values and tensors agree{}\n", verification.compared.size(), closest(verification));
     return true;
   }
@@ -108,29 +109,49 @@ bool verify_one(const char* promise, const Shrunk& shrunk, const Layout& layout,
   return false;
 }
 
+void require_processes(const MeshShape& mesh, int processes) {
+  if (mesh.ranks() <= processes) return;
+  throw UserError(fmt::format(
+      "shrunk, this layout is {}: {} ranks, but there are {} processes. Start {} of them (mpirun -n {} trireme "
+      "verify ...), or none: without mpirun the ranks are threads of one process",
+      to_string(mesh), mesh.ranks(), processes, mesh.ranks(), mesh.ranks()));
+}
+
 }  // namespace
 
-VerifyReport verify_run(const config::Run& run, const TrialSeams* seams) {
+VerifyReport verify_run(const config::Run& run, const TrialSeams* seams, TrialProcesses* processes) {
   Shrunk shrunk = shrink(run);
-  VerifyReport report{.text = {}, .agrees = true};
+  VerifyReport report{.text = {}, .agrees = true, .lost = {}};
   if (!shrunk.changes.empty()) {
     Table table({"shrunk", "from", "to"}, {Align::kLeft, Align::kRight, Align::kRight});
     for (const Shrunk::Change& change : shrunk.changes) table.row({change.field, change.from, change.to});
     report.text += table.text();
   }
-  const ScratchFolder scratch;
   const Layout layout = layout_of(shrunk.run);
-  report.text += fmt::format("{} ranks as threads, {} steps\n", layout.mesh.ranks(), kSteps);
-
-  report.agrees &= verify_one("fast numerics in fp32, within bounds", with_bounded_optimizer(shrunk), layout, "", seams,
-                              report.text);
+  if (processes != nullptr) require_processes(layout.mesh, processes->size());
+  report.text += fmt::format("{} ranks as {}, {} steps\n", layout.mesh.ranks(),
+                             processes == nullptr ? "threads" : "processes", kSteps);
   Layout whole_layers = layout;
   whole_layers.mesh.tp = 1;
-  shrunk.run.set_numerics(config::exact);
-  report.agrees &= verify_one("exact numerics, bit for bit, checkpoint included", shrunk, whole_layers, scratch.path(),
-                              seams, report.text);
-  report.text += report.agrees ? "\nThe layout is not part of this experiment.\n"
-                               : "\nThe layout CHANGES what is learned: see above.\n";
+  Shrunk exact = shrunk;
+  exact.run.set_numerics(config::exact);
+  std::optional<ScratchFolder> own;
+  if (processes == nullptr || processes->leads()) own.emplace();
+  try {
+    std::filesystem::path scratch = own ? own->path() : "";
+    if (processes != nullptr) scratch = processes->word(scratch.string(), "where trials are saved");
+    report.agrees &= verify_one("fast numerics in fp32, within bounds", with_bounded_optimizer(shrunk), layout, "",
+                                seams, processes, report.text);
+    report.agrees &= verify_one("exact numerics, bit for bit, checkpoint included", exact, whole_layers, scratch, seams,
+                                processes, report.text);
+  } catch (const PeerError& error) {
+    report.agrees = false;
+    report.lost = error.what();
+    report.text += "\nA rank did not get through:\n  " + report.lost + "\n";
+  }
+  report.text += report.agrees         ? "\nThe layout is not part of this experiment.\n"
+                 : report.lost.empty() ? "\nThe layout CHANGES what is learned: see above.\n"
+                                       : "\nThe layout was not tried to the end.\n";
   return report;
 }
 

@@ -122,34 +122,39 @@ std::vector<Compared> compare_within_bounds(const Trial& one, const Trial& many,
 
 }  // namespace
 
-bool Verification::agrees() const {
-  return problems.empty() &&
-         std::all_of(compared.begin(), compared.end(), [](const Compared& row) { return row.agrees; });
-}
-
 bool promises_bits(const Experiment& experiment, const Layout& layout) {
   return experiment.numerics == config::exact && layout.mesh.tp == 1 && layout.mesh.cp == 1 && layout.mesh.ep == 1;
 }
 
-Reference::Reference(const Experiment& experiment, int steps, std::filesystem::path scratch, const TrialSeams* seams)
-    : experiment_(experiment), steps_(steps), scratch_(std::move(scratch)), seams_(seams) {
-  alone_ = run({}, experiment.train.global_batch(), nullptr);
+Reference::Reference(const Experiment& experiment, int steps, std::filesystem::path scratch, const TrialSeams* seams,
+                     TrialProcesses* processes)
+    : experiment_(experiment), steps_(steps), scratch_(std::move(scratch)), seams_(seams), processes_(processes) {
+  if (!leads()) return;
+  alone_ = run_trial(experiment_, {}, options(experiment.train.global_batch(), nullptr));
   if (!alone_.problems.empty()) throw UserError("one rank alone does not get through: " + alone_.problems.front());
+  std::filesystem::remove_all(folder());
 }
 
-Trial Reference::run(const Layout& layout, std::int64_t micro_batch, const TrialSeams* seams) const {
-  const std::filesystem::path folder = scratch_ / "trial";
-  std::filesystem::remove_all(folder);
-  const Trial trial = run_trial(
-      experiment_, layout,
-      {.steps = steps_, .micro_batch = micro_batch, .scratch = scratch_.empty() ? "" : folder, .seams = seams});
-  std::filesystem::remove_all(folder);
-  return trial;
+TrialOptions Reference::options(std::int64_t micro_batch, const TrialSeams* seams) const {
+  return {.steps = steps_, .micro_batch = micro_batch, .scratch = folder(), .seams = seams};
 }
 
 Verification Reference::verify(const Layout& layout, std::int64_t micro_batch) const {
-  const Trial many = run(layout, micro_batch, seams_);
-  Verification verification{.compared = {}, .problems = many.problems};
+  const TrialOptions how = options(micro_batch, seams_);
+  Verification verification;
+  if (processes_ == nullptr) {
+    verification = compare(layout, run_trial(experiment_, layout, how));
+  } else {
+    const Trial many = processes_->run(experiment_, layout, how);
+    if (leads()) verification = compare(layout, many);
+    verification.agrees = processes_->word(verification.agrees ? "agrees" : "differs", "what was compared") == "agrees";
+  }
+  if (leads()) std::filesystem::remove_all(folder());
+  return verification;
+}
+
+Verification Reference::compare(const Layout& layout, const Trial& many) const {
+  Verification verification{.compared = {}, .problems = many.problems, .agrees = many.problems.empty()};
   if (many.gradients.empty() || many.gradients[0].empty()) return verification;  // its ranks did not get there
   if (promises_bits(experiment_, layout)) {
     verification.compared = compare_bits(alone_, many);
@@ -157,6 +162,7 @@ Verification Reference::verify(const Layout& layout, std::int64_t micro_batch) c
     if (contributions_.empty()) contributions_ = token_contributions(experiment_, steps_);
     verification.compared = compare_within_bounds(alone_, many, experiment_, contributions_);
   }
+  for (const Compared& row : verification.compared) verification.agrees &= row.agrees;
   return verification;
 }
 
@@ -186,7 +192,7 @@ std::vector<Suspect> suspects(const Layout& layout, std::int64_t micro_batch) {
 std::vector<std::string> find_culprits(const Reference& reference, const Layout& layout, std::int64_t micro_batch) {
   std::vector<std::string> culprits;
   for (const Suspect& suspect : suspects(layout, micro_batch))
-    if (reference.verify(suspect.without, suspect.micro_batch).agrees()) culprits.push_back(suspect.name);
+    if (reference.verify(suspect.without, suspect.micro_batch).agrees) culprits.push_back(suspect.name);
   return culprits;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "trainer/verify/trial.h"
+#include "trainer/verify/trial_processes.h"
 
 namespace trireme {
 
@@ -20,30 +21,36 @@ struct Compared {
 };
 
 struct Verification {
-  std::vector<Compared> compared;
+  std::vector<Compared> compared;     // on the process that leads
   std::vector<std::string> problems;  // in the layout's own run: errors, replicas that differ, elements that none holds
-  bool agrees() const;
+  bool agrees = true;                 // on every process
 };
 
 // Whether the layout must give one rank's bits: exact numerics, and nothing that cuts within a layer.
 bool promises_bits(const Experiment& experiment, const Layout& layout);
 
-// The one-rank run of an experiment, to hold layouts against.
+// The one-rank run of an experiment, to hold layouts against. With `processes` they are the layouts' ranks, all of them
+// make the same calls, and the one that leads runs the reference and compares.
 class Reference {
  public:
-  // `scratch`: an existing folder to write checkpoints below; they are removed. `seams` lead the layouts' runs astray,
-  // never this one's.
-  Reference(const Experiment& experiment, int steps, std::filesystem::path scratch, const TrialSeams* seams = nullptr);
+  // `scratch`: an existing folder to write checkpoints below, seen by all; they are removed. `seams` lead the layouts'
+  // runs astray, never this one's.
+  Reference(const Experiment& experiment, int steps, std::filesystem::path scratch, const TrialSeams* seams = nullptr,
+            TrialProcesses* processes = nullptr);
 
   Verification verify(const Layout& layout, std::int64_t micro_batch) const;
 
  private:
-  Trial run(const Layout& layout, std::int64_t micro_batch, const TrialSeams* seams) const;
+  bool leads() const { return processes_ == nullptr || processes_->leads(); }
+  std::filesystem::path folder() const { return scratch_.empty() ? "" : scratch_ / "trial"; }
+  TrialOptions options(std::int64_t micro_batch, const TrialSeams* seams) const;
+  Verification compare(const Layout& layout, const Trial& many) const;
 
   Experiment experiment_;
   int steps_;
   std::filesystem::path scratch_;
   const TrialSeams* seams_;
+  TrialProcesses* processes_;
   Trial alone_;
   mutable std::vector<WholeTensors> contributions_;  // made when first needed
 };
