@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/data/traced_call.h"
+#include "parallel/comm/traced_call.h"
 
 namespace trireme {
 
@@ -28,7 +28,7 @@ struct GradientBuckets::State {
   Context& context;
   Communicator& dp;
   Stream communication;
-  Trace::Track track;
+  Trace::Track track, waits;
   const Options options;
   const BucketPlan plan;
   std::vector<Bucket> buckets;
@@ -132,7 +132,7 @@ void GradientBuckets::State::take_oldest() {
   const std::size_t index = in_flight.front();
   in_flight.pop_front();
   Bucket& bucket = buckets[index];
-  context.device->wait(context.compute, bucket.reduced);
+  traced_wait(*context.device, context.compute, bucket.reduced, waits, bucket.label, step);
   if (!each_micro_batch()) return;
   const BucketPlan::Range part = plan.kept(index);
   const std::int64_t first = plan.buckets[index].range.begin;
@@ -149,7 +149,8 @@ GradientBuckets::GradientBuckets(Context& context, const BucketPlan& plan, Commu
   CHECK(options.groups >= 1 && (options.groups & (options.groups - 1)) == 0, "groups = ", options.groups);
   CHECK(options.order == Order::kExact || options.groups == 1, options.groups, " groups in fast numerics");
   State& state = *state_;
-  if (trace != nullptr) state.track = trace->track("communication");
+  state.track = track_of(trace, kCommunicationTrack);
+  state.waits = track_of(trace, kWaitsTrack);
   const Shape shape =
       state.each_micro_batch() ? Shape{plan.elements / plan.ranks} : Shape{options.groups, plan.elements};
   state.values = context.arena->allocate(shape, DType::kF32, "gradients");

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/data/traced_call.h"
+#include "parallel/comm/traced_call.h"
 
 namespace trireme {
 
@@ -21,7 +21,7 @@ struct ValueBuckets::State {
   const BucketPlan plan;
   const DType dtype;
   const Travel travel;
-  Trace::Track track;
+  Trace::Track track, waits;
   std::int64_t step = -1;  // whose update the values are
   std::vector<Unit> units;
   ArenaTensor kept;  // stages 0 to 2: [plan.valued_elements]; stage 3: this rank's parts of that
@@ -79,7 +79,7 @@ void ValueBuckets::State::gather(std::size_t index) {
 
 void ValueBuckets::State::arrive(std::size_t index) {
   Unit& unit = units[index];
-  if (unit.on_the_way) context.device->wait(context.compute, unit.gathered);
+  if (unit.on_the_way) traced_wait(*context.device, context.compute, unit.gathered, waits, unit.label, step);
   unit.on_the_way = false;
 }
 
@@ -95,7 +95,8 @@ ValueBuckets::ValueBuckets(Context& context, const BucketPlan& plan, DType dtype
   State& state = *state_;
   CHECK(travel.dp == nullptr ? !state.travels() : travel.dp->size() == plan.ranks, "values in ", plan.ranks,
         " parts without their ranks");
-  if (travel.trace != nullptr) state.track = travel.trace->track("communication");
+  state.track = track_of(travel.trace, kCommunicationTrack);
+  state.waits = track_of(travel.trace, kWaitsTrack);
   const std::int64_t elements = plan.valued_elements;
   state.kept =
       context.arena->allocate({state.gathers_for_use() ? elements / plan.ranks : elements}, dtype, "parameters");

@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "parallel/comm/traced_call.h"
+
 namespace trireme {
 namespace {
 
@@ -29,12 +31,14 @@ std::map<std::string, std::int64_t> first_blocks(std::span<const ParamSpec> mode
 }  // namespace
 
 GradientNorm::GradientNorm(Context& context, const Parameters& parameters, std::span<const ParamSpec> model,
-                           Communicator& world, Stream communication, Order order)
+                           Communicator& world, Stream communication, Order order, Trace* trace)
     : context_(context),
       plan_(parameters.plan()),
       world_(world),
       communication_(communication),
       order_(order),
+      track_(track_of(trace, kCommunicationTrack)),
+      waits_(track_of(trace, kWaitsTrack)),
       event_(context.device->create_event()) {
   std::vector<BucketPlan::Run> runs;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket)
@@ -87,9 +91,11 @@ ArenaTensor GradientNorm::sums(const GradientBuckets& gradients, std::int64_t st
   Device& device = *context_.device;
   device.record(context_.compute, event_);
   device.wait(communication_, event_);
-  world_.all_reduce(communication_, sums, Reduction::kSum, {step, "gradient norm"});
+  traced_call(device, communication_, track_, "reduce gradient norm", step, [&] {
+    world_.all_reduce(communication_, sums, Reduction::kSum, {step, "gradient norm"});
+  });
   device.record(communication_, event_);
-  device.wait(context_.compute, event_);
+  traced_wait(device, context_.compute, event_, waits_, "gradient norm", step);
   return sums;
 }
 

@@ -12,6 +12,7 @@
 
 #include "cuda/core/context.h"
 #include "cuda/ops/kernels.h"
+#include "monitoring/trace.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/data/gradient_buckets.h"
 #include "trainer/model/parameters.h"
@@ -21,9 +22,9 @@ namespace trireme {
 class GradientNorm {
  public:
   // `model`: the parameters of the whole model, of which `parameters` are this rank's. `world` is called on
-  // `communication`.
+  // `communication`. `trace` may be null; both outlive this.
   GradientNorm(Context& context, const Parameters& parameters, std::span<const ParamSpec> model, Communicator& world,
-               Stream communication, Order order);
+               Stream communication, Order order, Trace* trace = nullptr);
   ~GradientNorm();
   GradientNorm(const GradientNorm&) = delete;
   GradientNorm& operator=(const GradientNorm&) = delete;
@@ -44,6 +45,7 @@ class GradientNorm {
   Communicator& world_;
   Stream communication_;
   Order order_;
+  Trace::Track track_, waits_;
   Event event_;
   std::vector<Piece> pieces_;
   std::int64_t blocks_ = 0;  // of the whole model in exact numerics, else of this rank

@@ -1,19 +1,12 @@
 #include "trainer/step/pipeline_run.h"
 
-#include <chrono>
-#include <memory>
-
 #include "monitoring/check.h"
+#include "parallel/comm/traced_call.h"
 
 namespace trireme {
 namespace {
 
 using Kind = Instruction::Kind;
-
-std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // "micro-batch 3 from stage 1 to 2": up the stages it is an activation, down it is a gradient. The same on both sides.
 std::string message_name(const Instruction& transfer) {
@@ -40,18 +33,18 @@ PipelineRun::PipelineRun(Context& context, std::vector<Stage*> stages, const Mes
       stages_(std::move(stages)),
       pp_(peers.pp()),
       shape_{peers.pp().size(), static_cast<int>(stages_.size())},
+      compute_track_(track_of(trace, kComputeTrack)),
+      waits_track_(track_of(trace, kWaitsTrack)),
       computed_(context.device->create_event()),
       elsewhere_(context.device->create_event()) {
-  if (trace != nullptr) compute_track_ = trace->track("compute");
   for (Lane* lane : {&activations_, &gradients_}) lane->done = context.device->create_event();
   if (shape_.ranks == 1) return;
   activations_.peers = &pp_;
   activations_.stream = transfers;
   gradients_.peers = &peers.pp_gradients();
   gradients_.stream = context.device->create_stream(StreamKind::kCommunication, "gradients between stages");
-  if (trace == nullptr) return;
-  activations_.track = trace->track("activations between stages");
-  gradients_.track = trace->track("gradients between stages");
+  activations_.track = track_of(trace, kActivationsTrack);
+  gradients_.track = track_of(trace, kStageGradientsTrack);
 }
 
 PipelineRun::~PipelineRun() {
@@ -77,9 +70,12 @@ void PipelineRun::behind(Lane& lane, Stream stream) {
   context_.device->wait(lane.stream, event);
 }
 
-void PipelineRun::behind(Stream stream, Lane& lane) {
+void PipelineRun::behind(Stream stream, Lane& lane, const CallFor& call) {
   context_.device->record(lane.stream, lane.done);
-  context_.device->wait(stream, lane.done);
+  if (stream.handle == context_.compute.handle)
+    traced_wait(*context_.device, stream, lane.done, waits_track_, std::string(call.tensor), call.step);
+  else
+    context_.device->wait(stream, lane.done);
 }
 
 Event PipelineRun::take_event(Lane& lane) {
@@ -93,13 +89,13 @@ Event PipelineRun::take_event(Lane& lane) {
 }
 
 // What the compute stream does from here on may use it.
-ArenaTensor PipelineRun::take(Arrivals& from, int stage, int micro_batch) {
+ArenaTensor PipelineRun::take(Arrivals& from, int stage, int micro_batch, std::int64_t step) {
   const auto found = from.find({stage, micro_batch});
   CHECK(found != from.end(), "nothing has come to stage ", stage, " for micro-batch ", micro_batch);
   Arrival arrival = std::move(found->second);
   from.erase(found);
   if (Lane* lane = arrival.lane) {
-    context_.device->wait(context_.compute, arrival.event);
+    traced_wait(*context_.device, context_.compute, arrival.event, waits_track_, std::string(arrival.call), step);
     lane->free_events.push_back(arrival.event);
     while (!lane->sent.empty() && lane->sent.front().first <= arrival.exchange) lane->sent.pop_front();
   }
@@ -127,7 +123,7 @@ void PipelineRun::run(const Schedule& schedule, const PassOf& pass_of, std::int6
     compute(now, fused, pass_of(now.micro_batch));
     if (fused) ++i;
   }
-  finish_transfers();
+  finish_transfers(step);
   CHECK(inputs_.empty() && output_gradients_.empty() && outputs_.empty() && input_gradients_.empty(),
         "a schedule ends with results that nobody took");
 }
@@ -138,13 +134,13 @@ void PipelineRun::compute(const Instruction& now, bool fused, const Pass& pass) 
   const bool first = stage_number == 0, last = stage_number == shape_.last_stage();
   if (kind == Kind::kBackwardWeight) return mine.backward_weight(pass, micro_batch);
   if (kind == Kind::kForward) {
-    ArenaTensor x = first ? ArenaTensor() : take(inputs_, stage_number, micro_batch);
+    ArenaTensor x = first ? ArenaTensor() : take(inputs_, stage_number, micro_batch, pass.step);
     ArenaTensor y = mine.forward(pass, micro_batch, std::move(x));
     if (last) return;
     if (here(stage_number + 1)) return pass_on(inputs_, stage_number + 1, micro_batch, std::move(y));
     return pass_on(outputs_, stage_number, micro_batch, std::move(y));
   }
-  ArenaTensor dy = last ? ArenaTensor() : take(output_gradients_, stage_number, micro_batch);
+  ArenaTensor dy = last ? ArenaTensor() : take(output_gradients_, stage_number, micro_batch, pass.step);
   ArenaTensor dx =
       fused ? mine.backward(pass, micro_batch, std::move(dy)) : mine.backward_input(pass, micro_batch, std::move(dy));
   if (first) return;
@@ -182,23 +178,23 @@ void PipelineRun::exchange(std::span<const Instruction> transfers, const PassOf&
 
   behind(lane, context_.compute);
   const std::string_view name = keep(message_names(transfers));
-  const auto began = std::make_shared<std::int64_t>(0);
-  device.run(lane.stream, [began] { *began = now_ns(); });
-  lane.peers->exchange(lane.stream, sends, receives, {step, name});
-  device.run(lane.stream, [began, name, step, on = lane.track] { on.add(std::string(name), step, *began, now_ns()); });
+  traced_call(device, lane.stream, lane.track, std::string(name), step, [&] {
+    lane.peers->exchange(lane.stream, sends, receives, {step, name});
+  });
   for (Arrival* arrival : arrivals) {
     arrival->lane = &lane;
     arrival->exchange = lane.exchanges;
+    arrival->call = name;
     arrival->event = take_event(lane);
     device.record(lane.stream, arrival->event);
   }
 }
 
 // The compute stream goes on when all transfers are done.
-void PipelineRun::finish_transfers() {
+void PipelineRun::finish_transfers(std::int64_t step) {
   for (Lane* lane : {&activations_, &gradients_}) {
     if (lane->sent.empty()) continue;
-    behind(context_.compute, *lane);
+    behind(context_.compute, *lane, {step, "what was sent"});
     lane->sent.clear();
   }
 }
@@ -212,7 +208,7 @@ void PipelineRun::evaluate(const Pass& pass) {
     const Instruction receive{number, Kind::kReceiveInput, kMicroBatch};
     const Instruction send{number, Kind::kSendOutput, kMicroBatch};
     if (!first && !here(number - 1)) exchange({&receive, 1}, pass_of, kNoStep);
-    ArenaTensor x = first ? ArenaTensor() : take(inputs_, number, kMicroBatch);
+    ArenaTensor x = first ? ArenaTensor() : take(inputs_, number, kMicroBatch, kNoStep);
     ArenaTensor y = stage(number).evaluate(pass, std::move(x));
     if (last) break;
     if (here(number + 1)) {
@@ -222,21 +218,24 @@ void PipelineRun::evaluate(const Pass& pass) {
       exchange({&send, 1}, pass_of, kNoStep);
     }
   }
-  finish_transfers();
+  finish_transfers(kNoStep);
 }
 
 void PipelineRun::swap(int peer, Tensor mine, Tensor theirs, const CallFor& call) {
   const Transfer send{mine, peer}, receive{theirs, peer};
   behind(activations_, context_.compute);
-  pp_.exchange(activations_.stream, {&send, 1}, {&receive, 1}, call);
-  behind(context_.compute, activations_);
+  traced_call(*context_.device, activations_.stream, activations_.track, std::string(call.tensor), call.step, [&] {
+    pp_.exchange(activations_.stream, {&send, 1}, {&receive, 1}, call);
+  });
+  behind(context_.compute, activations_, call);
 }
 
 void PipelineRun::share_from_last(Stream stream, Tensor x, const CallFor& call) {
   if (shape_.ranks == 1) return;
   behind(activations_, stream);
-  pp_.broadcast(activations_.stream, x, shape_.rank_of(shape_.last_stage()), call);
-  behind(stream, activations_);
+  traced_call(*context_.device, activations_.stream, activations_.track, std::string(call.tensor), call.step,
+              [&] { pp_.broadcast(activations_.stream, x, shape_.rank_of(shape_.last_stage()), call); });
+  behind(stream, activations_, call);
 }
 
 }  // namespace trireme

@@ -70,18 +70,19 @@ class PipelineRun {
     Lane* lane = nullptr;        // that brought it; null: it was made on this rank
     std::uint64_t exchange = 0;  // of the lane
     Event event;                 // that it is there
+    std::string_view call;       // that brought it
   };
   using Arrivals = std::map<std::pair<int, int>, Arrival>;  // (stage, micro-batch) that takes it
 
   Stage& stage(int stage) const { return *stages_[static_cast<std::size_t>(stage / shape_.ranks)]; }
   bool here(int stage) const { return shape_.rank_of(stage) == pp_.rank(); }
-  ArenaTensor take(Arrivals& from, int stage, int micro_batch);
+  ArenaTensor take(Arrivals& from, int stage, int micro_batch, std::int64_t step);
   void pass_on(Arrivals& to, int stage, int micro_batch, ArenaTensor tensor);
   void compute(const Instruction& now, bool fused, const Pass& pass);
   void exchange(std::span<const Instruction> transfers, const PassOf& pass_of, std::int64_t step);
-  void finish_transfers();
-  void behind(Lane& lane, Stream stream);  // the lane goes on behind what is on the stream now
-  void behind(Stream stream, Lane& lane);  // and the other way
+  void finish_transfers(std::int64_t step);
+  void behind(Lane& lane, Stream stream);                       // the lane goes on behind what is on the stream now
+  void behind(Stream stream, Lane& lane, const CallFor& call);  // and the other way, for what the call brings
   Event take_event(Lane& lane);
   std::string_view keep(std::string name) { return *names_.insert(std::move(name)).first; }
 
@@ -89,7 +90,7 @@ class PipelineRun {
   std::vector<Stage*> stages_;
   Communicator& pp_;
   PipelineShape shape_;
-  Trace::Track compute_track_;
+  Trace::Track compute_track_, waits_track_;
   Lane activations_, gradients_;
   Arrivals inputs_, output_gradients_;  // not taken yet
   Arrivals outputs_, input_gradients_;  // to be sent; the key is the stage that made it

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "parallel/comm/traced_call.h"
+#include "parallel/comm/traced_communicator.h"
 #include "trainer/model/hugging_face.h"
 #include "trainer/step/sample_losses.h"
 
@@ -18,7 +20,10 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
       experiment_(experiment),
       layout_(layout),
       peers_(peers),
-      tensor_(peers.tp()),
+      communication_track_(track_of(trace, kCommunicationTrack)),
+      waits_track_(track_of(trace, kWaitsTrack)),
+      traced_tp_(std::make_unique<TracedCommunicator>(peers.tp(), *context.device, track_of(trace, kTensorTrack))),
+      tensor_(*traced_tp_),
       streams_(streams),
       seams_(seams == nullptr ? StepSeams() : *seams),
       event_(context.device->create_event()) {
@@ -61,7 +66,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
   replicas_ = std::make_unique<ReplicaSums>(list_.specs(), peers.places(), peers.tp_gradients());
   buckets.replicas = replicas_.get();
   norm_ = std::make_unique<GradientNorm>(context, *parameters_, model_specs(), peers.world(), streams.communication,
-                                         order());
+                                         order(), trace);
   gradients_ = std::make_unique<GradientBuckets>(context, parameters_->plan(), peers.dp(), streams.communication, trace,
                                                  buckets);
   loss_ = context.arena->allocate({buckets.groups}, DType::kF32, "scalars");
@@ -87,6 +92,7 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
 
 void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, double learning_rate,
                        const Schedule& schedule) {
+  step_ = step;
   const DeviceBatches batches(context_, micro_batches, spans_, tensor_);
   enter(RunPhase::kBackward, step);
   count_tokens(micro_batches, step);
@@ -130,12 +136,20 @@ void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64
   std::int64_t mine = 0;
   for (const Batch& batch : micro_batches) mine += batch.unmasked_tokens();
   context_.device->upload(context_.compute, count_, &mine);
-  context_.device->record(context_.compute, event_);
-  context_.device->wait(streams_.communication, event_);
-  peers_.dp().all_reduce(streams_.communication, count_, Reduction::kSum, {step, "token count"});
+  reduce_scalar(count_, "token count", step);
   context_.device->record(streams_.communication, event_);
-  context_.device->wait(context_.compute, event_);
+  traced_wait(*context_.device, context_.compute, event_, waits_track_, "token count", step);
   context_.ops->reciprocal(context_.compute, scale_, count_, 1);
+}
+
+// Over dp, on the communication stream, behind what is on the compute stream now.
+void TrainingStep::reduce_scalar(const ArenaTensor& x, const char* name, std::int64_t step) {
+  Device& device = *context_.device;
+  device.record(context_.compute, event_);
+  device.wait(streams_.communication, event_);
+  traced_call(device, streams_.communication, communication_track_, std::string("reduce ").append(name), step, [&] {
+    peers_.dp().all_reduce(streams_.communication, x, Reduction::kSum, {step, name});
+  });
 }
 
 // The last stage has it; every rank reports it.
@@ -144,9 +158,7 @@ void TrainingStep::reduce_loss(std::int64_t step) {
     std::vector<Tensor> groups;
     for (std::int64_t group = 0; group < loss_->size(0); ++group) groups.push_back(loss_->rows(group, group + 1));
     context_.ops->sum_tree(context_.compute, loss_total_, groups);
-    context_.device->record(context_.compute, event_);
-    context_.device->wait(streams_.communication, event_);
-    peers_.dp().all_reduce(streams_.communication, loss_total_, Reduction::kSum, {step, "loss"});
+    reduce_scalar(loss_total_, "loss", step);
   }
   pipeline_->share_from_last(streams_.communication, loss_total_, {step, "loss"});
 }
@@ -168,7 +180,7 @@ StepReport TrainingStep::report() {
   std::int64_t count = 0, applied = 0;
   const StepControl& control = optimizer_->control();
   device.record(streams_.communication, event_);
-  device.wait(context_.compute, event_);
+  traced_wait(device, context_.compute, event_, waits_track_, "loss", step_);
   device.download(context_.compute, &loss, loss_total_);
   device.download(context_.compute, &count, count_);
   device.download(context_.compute, &norm, control.norm);

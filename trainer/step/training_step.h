@@ -131,11 +131,14 @@ class TrainingStep {
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
   void reduce_loss(std::int64_t step);
   void add_tied_gradients(std::int64_t step);
+  void reduce_scalar(const ArenaTensor& x, const char* name, std::int64_t step);
 
   Context& context_;
   Experiment experiment_;
   Layout layout_;
   const MeshCommunicators& peers_;
+  Trace::Track communication_track_, waits_track_;
+  std::unique_ptr<Communicator> traced_tp_;
   TensorGroup tensor_;
   StepStreams streams_;
   StepSeams seams_;
@@ -163,6 +166,7 @@ class TrainingStep {
   ArenaTensor count_;       // [1] i64
   ArenaTensor scale_;       // [1] f32
   double exposed_seconds_ = 0;
+  std::int64_t step_ = -1;  // the last one run
 };
 
 DType dtype_of(config::Precision precision);

@@ -2,6 +2,9 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -327,7 +330,7 @@ TEST(LocalBuckets, TheShapeOnlyPassMakesTheCallsOfTheRun) {
   }
 }
 
-TEST(LocalBuckets, EachReductionIsASpanOfItsStepInTheTrace) {
+TEST(LocalBuckets, EachReductionAndTheWaitForItAreSpansOfItsStepInTheTrace) {
   const std::vector<ParamSpec> specs = some_specs();
   Trace trace(0);
   expect_ranks(1, {}, [&](LocalRank& self) {
@@ -336,15 +339,20 @@ TEST(LocalBuckets, EachReductionIsASpanOfItsStepInTheTrace) {
     for (std::size_t i = specs.size(); i-- > 0;) rank.buckets.ready(i);
     rank.buckets.finish();
     self.device().synchronize(self.communication());
-    const auto spans = trace.events();
-    std::size_t reductions = 0;
-    for (const RecordedCall& call : rank.recorded.calls()) reductions += call.op == "all_reduce";
-    ASSERT_EQ(spans.size(), reductions);
-    for (std::size_t i = 0; i < spans.size(); ++i) {
-      EXPECT_EQ(spans[i].track, "communication");
-      EXPECT_EQ(spans[i].name, "reduce " + rank.recorded.calls()[i].tensor);
-      EXPECT_EQ(spans[i].step, 9);
+    std::map<std::string, std::vector<std::string>> names;  // by track
+    for (const TraceEvent& span : trace.events()) {
+      names[span.track].push_back(span.name);
+      EXPECT_EQ(span.step, 9);
     }
+    std::vector<std::string> reductions, waits;
+    for (const RecordedCall& call : rank.recorded.calls()) {
+      if (call.op != "all_reduce") continue;
+      reductions.push_back("reduce " + call.tensor);
+      waits.push_back(call.tensor);
+    }
+    EXPECT_EQ(names["communication"], reductions);
+    EXPECT_EQ(names["waits for peers"], waits);
+    EXPECT_EQ(names.size(), 2u);
   });
 }
 
