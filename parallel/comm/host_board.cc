@@ -101,6 +101,14 @@ void HostBoard::fail(const std::string& what) {
   throw PeerError(text);
 }
 
+void HostBoard::lost(int rank, const std::string& why) {
+  constexpr std::chrono::milliseconds kSoon(10), kNoted(1000);  // a death is known by then
+  for (auto waited = kSoon; waited < kNoted && ledger_ != nullptr && !ledger_->anyone_died(); waited += kSoon)
+    std::this_thread::sleep_for(kSoon);
+  if (ledger_ != nullptr && ledger_->anyone_died()) fail(ledger_->obituary());
+  fail(members_.rank(rank_) + " does not reach the memory of " + members_.rank(rank) + ": " + why);
+}
+
 // Looks for a moment before it sleeps: a peer that is nearly here costs no wake-up. It does not yield meanwhile: that
 // would give the core away for milliseconds where others want it.
 void HostBoard::await(const std::function<bool()>& ready) {

@@ -43,6 +43,8 @@ class HostBoard {
   std::uint64_t passed() const;
   // Returns when all ranks have passed that point. What they wrote before is seen after.
   void await_all(std::uint64_t number);
+  // Within a call the kernel does not reach a peer's memory: throws PeerError, which names who died if somebody did.
+  [[noreturn]] void lost(int rank, const std::string& why);
 
  private:
   struct Seat;

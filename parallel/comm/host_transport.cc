@@ -14,9 +14,11 @@ void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) {
 
 }  // namespace
 
-HostTransport::HostTransport(std::unique_ptr<HostBoard> board, std::vector<std::byte*> parts)
+HostTransport::HostTransport(std::unique_ptr<HostBoard> board, std::vector<std::byte*> parts,
+                             std::optional<PeerMemory> memory)
     : board_(std::move(board)), parts_(std::move(parts)) {
   CHECK(static_cast<int>(parts_.size()) == board_->size(), parts_.size(), " parts of ", board_->size(), " ranks");
+  if (memory && parts_.size() > 1) direct_ = std::make_unique<DirectTransport>(*board_, std::move(*memory), parts_);
 }
 
 std::byte* HostTransport::part(int rank, std::size_t place) const {
@@ -25,6 +27,7 @@ std::byte* HostTransport::part(int rank, std::size_t place) const {
 
 void HostTransport::all_reduce(const Call& call, const Tensor& x, Reduction reduction) {
   board_->meet(call);
+  if (directly(x)) return direct_->all_reduce(call, x, reduction);
   const int me = board_->rank();
   const int size = board_->size();
   const std::size_t width = bytes_of(x.dtype);
@@ -106,6 +109,7 @@ void HostTransport::put_rows(const Piece& piece, const Tensor& from) {
 
 void HostTransport::reduce_scatter(const Call& call, const Tensor& to, const Tensor& from) {
   board_->meet(call);
+  if (directly(from)) return direct_->reduce_scatter(call, to, from);
   const auto me = static_cast<std::size_t>(board_->rank());
   std::vector<const std::byte*> sources(parts_.size());
   in_pieces(
@@ -120,6 +124,7 @@ void HostTransport::reduce_scatter(const Call& call, const Tensor& to, const Ten
 
 void HostTransport::all_gather(const Call& call, const Tensor& to, const Tensor& from) {
   board_->meet(call);
+  if (directly(to)) return direct_->all_gather(call, to, from);
   const auto me = static_cast<std::size_t>(board_->rank());
   const auto row = [&](std::size_t rank) { return to.data + rank * from.bytes(); };
   in_pieces(
@@ -136,6 +141,7 @@ void HostTransport::all_gather(const Call& call, const Tensor& to, const Tensor&
 
 void HostTransport::broadcast(const Call& call, const Tensor& x, int root) {
   board_->meet(call);
+  if (directly(x)) return direct_->broadcast(call, x, root);
   const bool gives = board_->rank() == root;
   in_pieces(
       call.op, x.bytes(), kPieceBytes,
@@ -149,6 +155,7 @@ void HostTransport::broadcast(const Call& call, const Tensor& x, int root) {
 
 void HostTransport::all_to_all(const Call& call, const Tensor& to, const Tensor& from) {
   board_->meet(call);
+  if (directly(from)) return direct_->all_to_all(call, to, from);
   const auto me = static_cast<std::size_t>(board_->rank());
   const std::size_t row = from.bytes() / parts_.size();
   in_pieces(

@@ -1,9 +1,10 @@
-// Collectives of the ranks of one host, in pieces that stay in the cache: a rank copies a piece into its part of a
-// shared window, and each reads what it needs of the others'. Ranks go through the pieces side by side but not in
+// Collectives of the ranks of one host. Large tensors are the DirectTransport's, where the kernel allows it; the others
+// go through a shared window in pieces that stay in the cache: a rank copies a piece into its part of the
+// window, and each reads what it needs of the others'. Ranks go through the pieces side by side but not in
 // lockstep: a step of one puts a piece, sums the one that it put kDelay steps ago and takes the result of the one
 // before that, so it waits only for peers that are more than kDelay steps behind.
 //
-// The floor of an all_reduce of n bytes is to read and write them once; two ranks copy 3 n / 2 more, within the cache.
+// The floor of an all_reduce of n bytes is to read and write them once; in the window two ranks copy 3 n / 2 more.
 // README.md has what was measured.
 //
 // Invariants: a rank writes its own part only. In step i all peers are known to have ended step i - 1 - kDelay, and so
@@ -12,8 +13,10 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "parallel/comm/direct_transport.h"
 #include "parallel/comm/host_board.h"
 #include "parallel/comm/transport.h"
 #include "parallel/comm/window_writer.h"
@@ -27,8 +30,11 @@ class HostTransport final : public Transport {
   static constexpr std::size_t kPlaces = 3 * kDelay + 1;
   static constexpr std::size_t kPartBytes = kPlaces * kPieceBytes;
 
-  // parts[r]: rank r's part of the window, kPartBytes, aligned to 64; they outlive the transport.
-  HostTransport(std::unique_ptr<HostBoard> board, std::vector<std::byte*> parts);
+  static constexpr std::size_t kDirectBytes = std::size_t{4} << 20;  // of a tensor that goes directly
+
+  // parts[r]: rank r's part of the window, kPartBytes, aligned to 64; they outlive the transport. `memory`: the ranks',
+  // if the kernel lets every one of them reach it.
+  HostTransport(std::unique_ptr<HostBoard> board, std::vector<std::byte*> parts, std::optional<PeerMemory> memory);
 
   void meet(const Call& call) override { board_->meet(call); }
   void all_reduce(const Call& call, const Tensor& x, Reduction reduction) override;
@@ -38,6 +44,9 @@ class HostTransport final : public Transport {
   void all_to_all(const Call& call, const Tensor& to, const Tensor& from) override;
 
  private:
+  // Whether the tensor, as large on every rank, goes directly.
+  bool directly(const Tensor& tensor) const { return direct_ != nullptr && tensor.bytes() >= kDirectBytes; }
+
   using Work = std::function<void(std::size_t piece)>;
   enum class Kind { kSummed, kTakenAsPut };
   void in_steps(std::size_t pieces, Kind kind, const Work& put, const Work& sum, const Work& take);
@@ -58,6 +67,7 @@ class HostTransport final : public Transport {
   std::unique_ptr<HostBoard> board_;
   std::vector<std::byte*> parts_;
   WindowWriter writer_;
+  std::unique_ptr<DirectTransport> direct_;  // null: the kernel does not allow it, or there is one rank
 };
 
 }  // namespace trireme

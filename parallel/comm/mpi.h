@@ -1,7 +1,7 @@
 // Ranks as processes under mpirun or srun. MPI does not progress by itself, so a call's work stands on a communication
-// stream, whose thread polls it, with naps, until it is done. Ranks of one host reduce through a shared window in
-// pieces of 1 MB; across hosts pieces of 4 MB travel as messages and are summed in the tree of communicator.h. MPI is
-// initialised only under a launcher: without one, rank 0 of 1.
+// stream, whose thread polls it, with naps, until it is done. Ranks of one host reduce in each other's memory or
+// through a shared window (host_transport.h); across hosts pieces of 4 MB travel as messages and are summed in the tree
+// of communicator.h. MPI is initialised only under a launcher: without one, rank 0 of 1.
 //
 // A PeerError here leaves MPI unusable: end the job with `abort`.
 #pragma once
@@ -20,7 +20,8 @@ struct MpiOptions {
   // How long a rank waits for a peer before it reports who is missing. TRIREME_PEER_TIMEOUT_SECONDS overrides it.
   std::chrono::milliseconds timeout = std::chrono::seconds(60);
   enum class Path {
-    kBest,      // the shared window if all ranks are on one host, else messages
+    kBest,    // if all ranks are on one host its memory, else messages
+    kWindow,  // likewise, but large tensors through the shared window, as where the kernel allows nothing else (tests)
     kMessages,  // as if every rank had a host of its own (tests)
   } path = Path::kBest;
 };

@@ -1,7 +1,10 @@
 #include "parallel/comm/mpi_groups.h"
 
+#include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "parallel/comm/host_transport.h"
 #include "parallel/comm/network_transport.h"
@@ -22,7 +25,7 @@ std::byte* aligned(void* memory) {
 class MpiGroups::HostWindow {
  public:
   HostWindow(MPI_Comm host, int rank, const Members& members, std::chrono::milliseconds timeout,
-             const HostLedger& ledger) {
+             const HostLedger& ledger, bool directly) {
     const int size = members.size();
     const std::size_t board_bytes = (HostBoard::bytes(size) + kAlignment - 1) / kAlignment * kAlignment;
     // A rank's part may begin anywhere, so each asks for one alignment more.
@@ -42,15 +45,31 @@ class MpiGroups::HostWindow {
       parts.push_back(part);
     }
     if (rank == 0) HostBoard::prepare(board, size);
+    std::optional<PeerMemory> memory;
+    if (directly) memory = reach(host, rank, parts);
     check_mpi(MPI_Barrier(host), "MPI_Barrier");
-    transport_ =
-        std::make_unique<HostTransport>(std::make_unique<HostBoard>(board, rank, members, timeout, &ledger), parts);
+    transport_ = std::make_unique<HostTransport>(std::make_unique<HostBoard>(board, rank, members, timeout, &ledger),
+                                                 parts, std::move(memory));
   }
   void free() { MPI_Win_free(&window_); }  // collective
 
   std::unique_ptr<Transport> take_transport() { return std::move(transport_); }
 
  private:
+  // The memory of all, if each of them reaches all; so the ranks agree. Cards and verdicts lie in the parts.
+  static std::optional<PeerMemory> reach(MPI_Comm host, int rank, const std::vector<std::byte*>& parts) {
+    std::byte* mine = parts[static_cast<std::size_t>(rank)];
+    const PeerMemory::Card card = PeerMemory::own_card();
+    std::memcpy(mine, &card, sizeof card);
+    check_mpi(MPI_Barrier(host), "MPI_Barrier");
+    std::vector<PeerMemory::Card> cards(parts.size());
+    for (std::size_t each = 0; each < parts.size(); ++each) std::memcpy(&cards[each], parts[each], sizeof card);
+    PeerMemory memory(std::move(cards));
+    int reached = memory.reaches_all();
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, &reached, 1, MPI_INT, MPI_MIN, host), "MPI_Allreduce");
+    return reached != 0 ? std::optional(std::move(memory)) : std::nullopt;
+  }
+
   MPI_Win window_ = MPI_WIN_NULL;
   std::unique_ptr<Transport> transport_;
 };
@@ -86,8 +105,9 @@ std::shared_ptr<MpiPeers> MpiGroups::make(MPI_Comm comm, Members members, bool o
   MPI_Comm_free(&host);
   const int rank = group->peers->messages.rank();
   const int size = group->peers->messages.size();
-  if (on_host == size && path_ == MpiOptions::Path::kBest) {
-    group->window = std::make_unique<HostWindow>(comm, rank, group->peers->messages.members(), timeout_, ledger_);
+  if (on_host == size && path_ != MpiOptions::Path::kMessages) {
+    group->window = std::make_unique<HostWindow>(comm, rank, group->peers->messages.members(), timeout_, ledger_,
+                                                 path_ == MpiOptions::Path::kBest);
     group->peers->transport = group->window->take_transport();
   } else {
     group->peers->transport = std::make_unique<NetworkTransport>(group->peers->messages);

@@ -1,5 +1,5 @@
-// What tests/parallel/CMakeLists.txt runs under mpirun: `test_mpi CLAIM window|messages`. Exits 0 if the claim holds on
-// this rank, 1 if not, and as `trireme` would (4) after a PeerError.
+// What tests/parallel/CMakeLists.txt runs under mpirun: `test_mpi CLAIM direct|window|messages`. Exits 0 if the claim
+// holds on this rank, 1 if not, and as `trireme` would (4) after a PeerError.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -250,6 +250,23 @@ void killed_in(Rank& self, bool within) {
 void killed_between(Rank& self) { killed_in(self, false); }
 void killed_within(Rank& self) { killed_in(self, true); }
 
+// The last rank is killed while all of them are in one sum of a large tensor after another.
+void killed_copying(Rank& self) {
+  signal(SIGTERM, SIG_IGN);
+  const Tensor x = self.floats(std::vector<float>(std::size_t{4} << 20));
+  self.device->synchronize(self.stream);
+  if (self.comm->rank() == self.comm->size() - 1)
+    std::thread([] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      raise(SIGKILL);
+    }).detach();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (std::chrono::steady_clock::now() < end) {
+    self.comm->all_reduce(self.stream, x, Reduction::kSum, {7, "layers.0.weight"});
+    self.device->synchronize(self.stream);
+  }
+}
+
 // Bytes by the median of the times, in GB/s.
 double rate(std::size_t bytes, std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
@@ -339,18 +356,24 @@ void speed(Rank& self) {
 }
 
 int run(int argc, char** argv) {
-  const std::map<std::string, void (*)(Rank&)> claims = {{"results", results},   {"groups", groups},
-                                                         {"mismatch", mismatch}, {"absence", absence},
-                                                         {"crossing", crossing}, {"killed-between", killed_between},
-                                                         {"speed", speed},       {"killed-within", killed_within}};
+  const std::map<std::string, void (*)(Rank&)> claims = {{"results", results},
+                                                         {"groups", groups},
+                                                         {"mismatch", mismatch},
+                                                         {"absence", absence},
+                                                         {"crossing", crossing},
+                                                         {"killed-between", killed_between},
+                                                         {"speed", speed},
+                                                         {"killed-within", killed_within},
+                                                         {"killed-copying", killed_copying}};
   const auto claim = argc == 3 ? claims.find(argv[1]) : claims.end();
   if (claim == claims.end()) {
-    std::fprintf(stderr, "usage: test_mpi CLAIM window|messages, where CLAIM is one of");
+    std::fprintf(stderr, "usage: test_mpi CLAIM direct|window|messages, where CLAIM is one of");
     for (const auto& [name, body] : claims) std::fprintf(stderr, " %s", name.c_str());
     std::fprintf(stderr, "\n");
     return 2;
   }
   MpiOptions options;
+  if (std::strcmp(argv[2], "window") == 0) options.path = MpiOptions::Path::kWindow;
   if (std::strcmp(argv[2], "messages") == 0) options.path = MpiOptions::Path::kMessages;
   MpiWorld world(options);
   try {

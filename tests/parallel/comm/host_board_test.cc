@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -99,9 +100,10 @@ TEST(LocalBoard, ARankThatIsElsewhereIsNamedAtTheTimeout) {
 }
 
 // More than once: the second call writes past the caches.
-TEST(LocalBoard, PiecesAreSummedInTheTreeAndNoPlaceIsWrittenTooEarly) {
+void expect_tree_sums(const std::optional<PeerMemory>& reached) {
   constexpr int kSize = 3;
   const std::size_t count = 19 * HostTransport::kPieceBytes / sizeof(float) + 333;
+  ASSERT_GE(count * sizeof(float), HostTransport::kDirectBytes);
   const std::vector<float> expected = summed_values(count, 40, kSize);
   const Memory memory = shared_memory(kSize * HostTransport::kPartBytes);
   std::vector<std::byte*> parts;
@@ -109,7 +111,7 @@ TEST(LocalBoard, PiecesAreSummedInTheTreeAndNoPlaceIsWrittenTooEarly) {
   EXPECT_THAT(on_board(kSize, std::chrono::seconds(60),
                        [&](std::unique_ptr<HostBoard> board) {
                          const int rank = board->rank();
-                         HostTransport transport(std::move(board), parts);
+                         HostTransport transport(std::move(board), parts, reached);
                          const std::vector<float> mine = uneven_values(count, 40 + static_cast<std::uint64_t>(rank));
                          for (int i = 0; i < 3; ++i) {
                            std::vector<float> values = mine;
@@ -121,6 +123,24 @@ TEST(LocalBoard, PiecesAreSummedInTheTreeAndNoPlaceIsWrittenTooEarly) {
                          }
                        }),
               Each(""));
+}
+
+TEST(LocalBoard, PiecesAreSummedInTheTreeAndNoPlaceIsWrittenTooEarly) { expect_tree_sums(std::nullopt); }
+
+// Threads are one process, which may read itself where it may read others.
+TEST(LocalBoard, WhatIsSummedDirectlyIsSummedInTheSameTree) {
+  PeerMemory memory(std::vector<PeerMemory::Card>(3, PeerMemory::own_card()));
+  if (!memory.reaches_all()) GTEST_SKIP() << "needs process_vm_readv: the kernel forbids it here";
+  expect_tree_sums(memory);
+}
+
+TEST(PeerMemory, IsNotReachedOfAnotherProcessOrAtAnotherPlace) {
+  PeerMemory::Card card = PeerMemory::own_card();
+  card.word += 1;  // as another process has it in that place
+  EXPECT_FALSE(PeerMemory({card}).reaches_all());
+  card = PeerMemory::own_card();
+  card.address = 8;  // nothing is mapped there
+  EXPECT_FALSE(PeerMemory({card}).reaches_all());
 }
 
 }  // namespace
