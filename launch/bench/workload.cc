@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <random>
+#include <type_traits>
 
 #include "monitoring/error.h"
 
@@ -67,6 +68,28 @@ Batch random_batch(const Workload& workload, std::uint64_t seed) {
     }
   }
   return batch;
+}
+
+std::vector<Batch> random_micro_batches(const Workload& workload, std::uint64_t seed, const BatchPlan& plan) {
+  const Batch whole = random_batch(workload, seed);
+  std::vector<Batch> all;
+  for (std::int64_t m = 0; m < plan.micro_batches(); ++m) {
+    const SampleRange range = plan.micro_range(0, m);
+    const auto part = [&](const auto& of_tokens, std::int64_t each) {
+      const auto begin = of_tokens.begin();
+      return std::decay_t<decltype(of_tokens)>(begin + range.begin * each, begin + range.end * each);
+    };
+    const std::int64_t T = whole.sequence_length;
+    all.push_back({.samples = range.size(),
+                   .sequence_length = T,
+                   .tokens = part(whole.tokens, T),
+                   .targets = part(whole.targets, T),
+                   .loss_mask = part(whole.loss_mask, T),
+                   .positions = part(whole.positions, T),
+                   .key_begin = part(whole.key_begin, T),
+                   .sample_index = part(whole.sample_index, 1)});
+  }
+  return all;
 }
 
 }  // namespace trireme

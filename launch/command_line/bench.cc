@@ -1,6 +1,7 @@
+#include "launch/command_line/bench.h"
+
+#include <filesystem>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -15,24 +16,18 @@
 #include "trainer/loop/gemm_peak.h"
 
 namespace trireme {
-namespace {
 
-struct Flags {
-  std::vector<std::string> sizes = {"tiny", "small"};
-  std::string dtype = "all";
-  int threads = 0;  // 0: all
-  std::string filter;
-  double op_seconds = 0.1;
-  int steps = 2;
-  int alternations = 5;
-  bool compare = false;
-  std::string python = PeerCommand().python;
-  std::string peer;
-};
+void BenchFlags::add(CLI::App& command, const std::string& threads_text) {
+  command.add_option("--size", sizes,
+                     "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
+                     "2x128x64x512x4 (may be repeated)");
+  command.add_option("--dtype", dtype, "fp32, bf16, or all of them")->check(CLI::IsMember({"fp32", "bf16", "all"}));
+  command.add_option("--threads", threads, threads_text)->check(CLI::Range(1, 4096));
+}
 
-std::vector<Workload> workloads(const Flags& flags) {
+std::vector<Workload> BenchFlags::workloads() const {
   std::vector<Workload> all;
-  for (const std::string& size : flags.sizes) {
+  for (const std::string& size : sizes) {
     if (size == "all") {
       for (const char* each : {"tiny", "small"}) all.push_back(workload_named(each));
     } else {
@@ -42,18 +37,32 @@ std::vector<Workload> workloads(const Flags& flags) {
   return all;
 }
 
-std::vector<config::Precision> precisions(const Flags& flags) {
-  if (flags.dtype == "fp32") return {config::fp32};
-  if (flags.dtype == "bf16") return {config::bf16};
+std::vector<config::Precision> BenchFlags::precisions() const {
+  if (dtype == "fp32") return {config::fp32};
+  if (dtype == "bf16") return {config::bf16};
   return {config::fp32, config::bf16};
 }
 
 const char* name_of(config::Precision precision) { return trireme::name_of(dtype_of(precision)); }
 
+std::string describe(const Workload& workload, config::Precision precision) {
+  return fmt::format("{} {}: {} layers, hidden size {}, {} tokens of {}, batch {}", workload.name, name_of(precision),
+                     workload.layers, workload.hidden_size, workload.sequence_length, workload.vocabulary,
+                     workload.batch);
+}
+
+std::string ratios_text(const std::vector<double>& ratios) {
+  std::string text;
+  for (const double ratio : ratios) text += fmt::format("{}{:.2f}", text.empty() ? "" : " ", ratio);
+  return text;
+}
+
 void say(const std::string& text) {
   write_output(text);
   flush_output();
 }
+
+namespace {
 
 // "arithmetic" where that takes longer than the bytes, and how fast the op then is against it.
 std::vector<std::string> row_of(const OpResult& result, double peak, double bandwidth) {
@@ -68,19 +77,24 @@ std::vector<std::string> row_of(const OpResult& result, double peak, double band
           fmt::format("{:.2f}", floor / result.seconds)};
 }
 
-void bench_ops(const Flags& flags) {
+struct OpFlags : BenchFlags {
+  std::string filter;
+  double seconds = 0.1;
+};
+
+void bench_ops(const OpFlags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : all_threads();
   MpiWorld world;
   Rank rank(world, config::auto_, threads);
   const double bandwidth = measure_copy_bandwidth(rank.context());
   say(fmt::format("{} threads, {}; a copy moves {:.1f} GB/s\n", threads, host_description(), bandwidth / 1e9));
-  for (const config::Precision precision : precisions(flags)) {
+  for (const config::Precision precision : flags.precisions()) {
     const double peak = measure_gemm_peak(rank.context(), dtype_of(precision));
-    for (const Workload& workload : workloads(flags)) {
+    for (const Workload& workload : flags.workloads()) {
       Table table({"op", "operands", "takes", "reaches", "floor", "floor / takes"},
                   {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight});
       for (const OpResult& result :
-           measure_ops(rank.context(), workload, dtype_of(precision), flags.filter, flags.op_seconds))
+           measure_ops(rank.context(), workload, dtype_of(precision), flags.filter, flags.seconds))
         table.row(row_of(result, peak, bandwidth));
       say(fmt::format("\n{} {}; GEMM peak {:.0f} GFLOP/s\n", workload.name, name_of(precision), peak / 1e9) +
           table.text(2));
@@ -88,7 +102,15 @@ void bench_ops(const Flags& flags) {
   }
 }
 
-void bench_steps(const Flags& flags) {
+struct StepFlags : BenchFlags {
+  int steps = 2;
+  int alternations = 5;
+  bool compare = false;
+  std::string python = PeerCommand().python;
+  std::string peer;
+};
+
+void bench_steps(const StepFlags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : all_threads();
   PeerCommand peer{.python = flags.python, .script = flags.peer};
   if (flags.compare && flags.peer.empty()) peer.script = find_peer_script();
@@ -101,11 +123,9 @@ void bench_steps(const Flags& flags) {
   }
   Table table(head, align);
   say(fmt::format("{} threads, {}\n", threads, host_description()));
-  for (const Workload& workload : workloads(flags))
-    for (const config::Precision precision : precisions(flags)) {
-      say(fmt::format("{} {}: {} layers, hidden size {}, {} tokens of {}, batch {}\n", workload.name,
-                      name_of(precision), workload.layers, workload.hidden_size, workload.sequence_length,
-                      workload.vocabulary, workload.batch));
+  for (const Workload& workload : flags.workloads())
+    for (const config::Precision precision : flags.precisions()) {
+      say(describe(workload, precision) + "\n");
       const StepResult result = measure_steps({.workload = workload,
                                                .precision = precision,
                                                .threads = threads,
@@ -119,54 +139,54 @@ void bench_steps(const Flags& flags) {
                                       human_share(speed * result.flops_per_token / result.peak_flops)};
       if (flags.compare) {
         say("  beside " + result.peer + "\n");
-        std::string ratios;
-        for (const double ratio : result.ratios()) ratios += fmt::format("{}{:.2f}", ratios.empty() ? "" : " ", ratio);
         row.insert(row.end(), {fmt::format("{:.0f}", tokens / median(result.peer_seconds)),
-                               fmt::format("{:.2f}", median(result.ratios())), ratios});
+                               fmt::format("{:.2f}", median(result.ratios())), ratios_text(result.ratios())});
       }
       table.row(row);
     }
   say("\n" + table.text());
 }
 
-void add_shared_flags(CLI::App& command, Flags& flags) {
-  command.add_option("--size", flags.sizes,
-                     "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
-                     "2x128x64x512x4 (may be repeated)");
-  command.add_option("--dtype", flags.dtype, "fp32, bf16, or all of them")
-      ->check(CLI::IsMember({"fp32", "bf16", "all"}));
-  command.add_option("--threads", flags.threads, "Compute threads (default: the cores there are)")
-      ->check(CLI::Range(1, 4096));
-}
-
 }  // namespace
 
-void add_bench_command(CLI::App& program, ExitCode&) {
-  auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("bench", "Measure ops and whole steps against their floors and a peer");
-  command->require_subcommand(1);
-  CLI::App* ops = command->add_subcommand("ops", "Every op at a model's sizes, against its floor");
-  ops->footer(
+void add_bench_ops(CLI::App& bench) {
+  auto flags = std::make_shared<OpFlags>();
+  flags->sizes = {"tiny", "small"};
+  CLI::App* command = bench.add_subcommand("ops", "Every op at a model's sizes, against its floor");
+  command->footer(
       "\nThe floor of an op is its arithmetic at the measured GEMM peak, or its bytes at the measured speed of a "
       "copy,\n"
       "whichever takes longer. What fits the caches may beat it.");
-  add_shared_flags(*ops, *flags);
-  ops->add_option("--filter", flags->filter, "Only ops whose name contains this");
-  ops->add_option("--seconds", flags->op_seconds, "Of measuring a case")->check(CLI::Range(0.0, 60.0));
-  ops->callback([flags] { bench_ops(*flags); });
+  flags->add(*command, "Compute threads (default: the cores there are)");
+  command->add_option("--filter", flags->filter, "Only ops whose name contains this");
+  command->add_option("--seconds", flags->seconds, "Of measuring a case")->check(CLI::Range(0.0, 60.0));
+  command->callback([flags] { bench_ops(*flags); });
+}
 
-  CLI::App* step = command->add_subcommand("step", "Whole optimizer steps on random tokens");
-  step->footer(
+void add_bench_step(CLI::App& bench) {
+  auto flags = std::make_shared<StepFlags>();
+  flags->sizes = {"tiny", "small"};
+  CLI::App* command = bench.add_subcommand("step", "Whole optimizer steps on random tokens");
+  command->footer(
       "\n--compare takes turns with PyTorch (tests/peers/gpt_step.py) in the same run; the median of the paired "
       "ratios\n"
       "is the result: above 1, Trireme is faster. The share of the peak counts causal attention once.");
-  add_shared_flags(*step, *flags);
-  step->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000));
-  step->add_option("--alternations", flags->alternations, "Turns")->check(CLI::Range(5, 10000));
-  step->add_flag("--compare", flags->compare, "Take turns with PyTorch");
-  step->add_option("--python", flags->python, "The Python that has PyTorch");
-  step->add_option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
-  step->callback([flags] { bench_steps(*flags); });
+  flags->add(*command, "Compute threads (default: the cores there are)");
+  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000));
+  command->add_option("--alternations", flags->alternations, "Turns")->check(CLI::Range(5, 10000));
+  command->add_flag("--compare", flags->compare, "Take turns with PyTorch");
+  command->add_option("--python", flags->python, "The Python that has PyTorch");
+  command->add_option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
+  command->callback([flags] { bench_steps(*flags); });
+}
+
+void add_bench_command(CLI::App& program, ExitCode&) {
+  CLI::App* command =
+      program.add_subcommand("bench", "Measure ops, whole steps and layouts against their floors and a peer");
+  command->require_subcommand(1);
+  add_bench_ops(*command);
+  add_bench_step(*command);
+  add_bench_scaling(*command);
 }
 
 }  // namespace trireme

@@ -1,6 +1,8 @@
 #include "launch/train/rank.h"
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include <sched.h>
 #include <unistd.h>
@@ -43,6 +45,12 @@ Rank::~Rank() {
 
 const MeshCommunicators& Rank::connect(const MeshShape& mesh) {
   CHECK(!mesh_, "the mesh is connected twice");
+  const std::string mine = to_string(mesh);
+  const std::vector<std::string> all = peers_->gather_to_all(mine, {-1, "the mesh"});
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      throw UserError("rank 0 was started with the mesh " + all[0] + " and rank " + std::to_string(rank) + " with " +
+                      all[rank] + ": start all ranks with the same configuration");
   return mesh_.emplace(mesh, *peers_);
 }
 

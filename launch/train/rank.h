@@ -27,7 +27,8 @@ class Rank {
   Rank(const Rank&) = delete;
   Rank& operator=(const Rank&) = delete;
 
-  // Makes the groups of the mesh, once. Collective.
+  // Makes the groups of the mesh, once. Collective. Throws UserError on all ranks when one brings another mesh: groups
+  // that do not fit would never be made.
   const MeshCommunicators& connect(const MeshShape& mesh);
   // Takes the arena, once. Throws UserError when there is not so much memory.
   void take_memory(std::size_t bytes);
