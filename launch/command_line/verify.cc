@@ -46,8 +46,10 @@ void require_one_configuration(Communicator& peers, const config::Run& run) {
 }
 
 VerifyReport verify_in(MpiWorld& world, const Flags& flags, std::span<const Plant> plants) {
-  config::Run run = flags.load().run;
+  LoadedRun loaded = flags.load();
+  config::Run& run = loaded.run;
   if (!run.mesh().has_dp()) run.mutable_mesh()->set_dp(1);
+  check_plannable(loaded);
   const TrialSeams* seams = flags.plant.empty() ? nullptr : &plant_named(plants, flags.plant).seams;
   if (world.size() == 1) return verify_run(run, seams);
   Rank rank(world, run.device(), 1);
