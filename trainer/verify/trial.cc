@@ -83,6 +83,7 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
+  if (!file) throw UserError("cannot read " + path.string() + ", which a trial has just written");
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
@@ -120,7 +121,9 @@ Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialO
       whereabouts() = {.rank = rank, .step = 0};
       proto::RankTrial& share = shares[static_cast<std::size_t>(rank)];
       try {
-        const std::unique_ptr<Device> device = make_host_device({.threads = 1});
+        HostOptions host = options.host;
+        host.shuffle_seed += static_cast<std::uint64_t>(rank);
+        const std::unique_ptr<Device> device = make_host_device(host);
         run_rank(*device, group.join(rank, *device), experiment, layout, options, share);
       } catch (const std::exception& error) {
         share.set_error(error.what());

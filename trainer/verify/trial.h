@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/host/host_device.h"
 #include "dataloader/batch/batch.h"
 #include "trainer/step/training_step.h"
 
@@ -51,6 +52,7 @@ struct TrialOptions {
   std::int64_t micro_batch = 1;
   std::filesystem::path scratch{};  // an empty folder for the checkpoint; empty: none is written
   const TrialSeams* seams = nullptr;
+  HostOptions host{};  // of ranks that are threads; each adds its number to the shuffle's seed
 };
 
 // Training samples [samples.begin, samples.end) of nothing in particular, each a function of its index: several

@@ -1,5 +1,6 @@
 #include "tests/trainer/layout/drawn_layout.h"
 
+#include <algorithm>
 #include <ostream>
 #include <utility>
 
@@ -30,6 +31,15 @@ MeshShape draw_mesh(int most_ranks) {
             meshes.push_back({.dp = dp, .pp = pp, .cp = 1, .tp = tp, .ep = 1});
         }
   return *rc::gen::elementOf(meshes);
+}
+
+// Any order of the axes half of the time: groups' ranks are then not neighbours where they usually are.
+AxisOrder draw_order() {
+  if (coin()) return kDefaultOrder;
+  AxisOrder order = kDefaultOrder;
+  std::sort(order.begin(), order.end());
+  for (int turns = between(0, 23); turns > 0; --turns) std::next_permutation(order.begin(), order.end());
+  return order;
 }
 
 Recomputation draw_recomputation(int stages) {
@@ -108,6 +118,7 @@ rc::Gen<DrawnLayout> draw_layout(int most_ranks) {
     experiment.optimizer.set_min_learning_rate(1e-3);
     experiment.optimizer.set_epsilon(1e-4);
     experiment.seed = static_cast<std::uint64_t>(between(0, 1000));
+    layout.mesh.order = draw_order();
     return drawn;
   });
 }
@@ -120,10 +131,11 @@ std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn) {
   const config::Model& model = drawn.experiment.model;
   const Layout& layout = drawn.layout;
   return out << fmt::format(
-             "dp={} pp={} tp={} zero={} {} chunks={} recompute={} micro_batch={} of {} samples; {} layers={} heads={} "
+             "dp={} pp={} tp={} ({}) zero={} {} chunks={} recompute={} micro_batch={} of {} samples; {} layers={} "
+             "heads={} "
              "kv_heads={} hidden={} ffn={} vocabulary={} T={} {} dropout={} attention_dropout={} smoothing={} z={} "
              "chunk_rows={} {} {} seed={}",
-             layout.mesh.dp, layout.mesh.pp, layout.mesh.tp, layout.zero_stage,
+             layout.mesh.dp, layout.mesh.pp, layout.mesh.tp, to_string(layout.mesh.order), layout.zero_stage,
              kSchedules[static_cast<int>(layout.schedule)], layout.chunks, to_string(layout.recompute),
              drawn.micro_batch, drawn.experiment.train.global_batch(), config::Model::Family_Name(model.family()),
              model.layers(), model.heads(), model.kv_heads(), model.hidden_size(), model.ffn_size(), model.vocab_size(),
@@ -158,6 +170,8 @@ void Coverage::add(const DrawnLayout& drawn) {
   for (const config::Recompute recompute : {config::selective, config::full})
     count(layout.recompute == recompute, "recompute " + config::Recompute_Name(recompute));
   count(layout.recompute.choices().size() > 1, "stages that recompute unlike parts");
+  count(tp && dp && peers(layout.mesh, Axis::kTp, 0)[1] != 1, "ranks of tp that are no neighbours");
+  count(pp && dp && peers(layout.mesh, Axis::kPp, 0)[1] == 1, "ranks of pp that are");
   count(dp && drawn.experiment.numerics == config::exact, "exact x dp");
   count(pp && drawn.experiment.numerics == config::exact, "exact x pp");
   count((dp || pp) && drawn.experiment.train.precision() == config::bf16, "exact in bf16");

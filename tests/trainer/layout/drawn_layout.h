@@ -23,8 +23,8 @@ struct DrawnLayout {
 std::ostream& operator<<(std::ostream& out, const DrawnLayout& drawn);
 
 // Models of both families, tied or not, of odd sizes, some with fewer heads of K and V than tp, with dropout of both
-// kinds, smoothing and z-loss or without; layouts of 1 to `most_ranks` ranks. Exact numerics, in fp32 and
-// bf16, only without tp, where they are promised.
+// kinds, smoothing and z-loss or without; layouts of 1 to `most_ranks` ranks, axes in any order. Exact numerics, in
+// fp32 and bf16, only without tp, where they are promised.
 rc::Gen<DrawnLayout> draw_layout(int most_ranks);
 // The one of this number.
 DrawnLayout drawn_layout(std::uint64_t seed, int most_ranks);

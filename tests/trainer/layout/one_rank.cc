@@ -12,12 +12,19 @@ namespace trireme {
 namespace {
 
 constexpr double kUnit = 0x1p-24;
+constexpr int kSteps = 2;  // what the first leaves behind shows in the second
 
-// At the weights of a one-rank trial.
-oracle::Tensors terms_of(const Experiment& experiment, const WholeTensors& weights) {
+// Of each step, at the weights of a one-rank trial.
+std::vector<oracle::Tensors> terms_of(const Experiment& experiment, const WholeTensors& weights) {
   oracle::Tensors parameters;
   for (const auto& [name, values] : weights) parameters[name].assign(values.begin(), values.end());
-  return token_terms(experiment, parameters, trial_batch(experiment.model, {0, experiment.train.global_batch()}));
+  std::vector<oracle::Tensors> terms;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const std::int64_t begin = step * experiment.train.global_batch();
+    const SampleRange samples{begin, begin + experiment.train.global_batch()};
+    terms.push_back(token_terms(experiment, parameters, trial_batch(experiment.model, samples)));
+  }
+  return terms;
 }
 
 // "" or what is wrong.
@@ -52,10 +59,7 @@ OneRank::OneRank(const DrawnLayout& drawn) : drawn_(drawn), experiment_(drawn.ex
 }
 
 TrialOptions OneRank::options(const TrialSeams* seams) const {
-  return {.steps = experiment_.numerics == config::exact ? 2 : 1,
-          .micro_batch = drawn_.micro_batch,
-          .scratch = {},
-          .seams = seams};
+  return {.steps = kSteps, .micro_batch = drawn_.micro_batch, .scratch = {}, .seams = seams, .host = {}};
 }
 
 std::string OneRank::wrong_with(const Trial& many) {
@@ -71,21 +75,27 @@ std::string OneRank::wrong_with(const Trial& many) {
 
 std::string OneRank::within_bounds(const Trial& alone, const Trial& many) {
   if (terms_.empty()) terms_ = terms_of(experiment_, alone.weights);
-  double norm_bound = 0;
-  for (const auto& [name, values] : alone.gradients[0])
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const double bound = kRoundings * kUnit * terms_.at(name).at(i);
-      const double off = std::abs(static_cast<double>(values[i]) - many.gradients[0].at(name).at(i));
-      norm_bound += bound * bound;
-      if (!(off <= bound))
-        return fmt::format("gradient of {}[{}]: {} on one rank, {} on the layout, {:.3g} apart where {:.3g} is allowed",
-                           name, i, values[i], many.gradients[0].at(name)[i], off, bound);
-      if (bound > 0) nearest_ = std::max(nearest_, off / bound);
-    }
-  if (!(std::abs(alone.norms[0] - many.norms[0]) <= std::sqrt(norm_bound)))
-    return fmt::format("norm {} on one rank, {} on the layout", alone.norms[0], many.norms[0]);
-  if (!(std::abs(alone.losses[0] - many.losses[0]) <= kRoundings * kUnit * alone.losses[0]))
-    return fmt::format("loss {} on one rank, {} on the layout", alone.losses[0], many.losses[0]);
+  for (std::size_t step = 0; step < terms_.size(); ++step) {
+    double norm_bound = 0;
+    for (const auto& [name, values] : alone.gradients[step])
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const float other = many.gradients[step].at(name)[i];
+        const double bound = kRoundings * kUnit * terms_[step].at(name).at(i);
+        const double off = std::abs(static_cast<double>(values[i]) - other);
+        norm_bound += bound * bound;
+        if (!(off <= bound))
+          return fmt::format(
+              "step {}'s gradient of {}[{}]: {} on one rank, {} on the layout, {:.3g} apart where {:.3g} is allowed",
+              step + 1, name, i, values[i], other, off, bound);
+        if (bound > 0) nearest_ = std::max(nearest_, off / bound);
+      }
+    if (!(std::abs(alone.norms[step] - many.norms[step]) <= std::sqrt(norm_bound)))
+      return fmt::format("step {}'s norm {} on one rank, {} on the layout", step + 1, alone.norms[step],
+                         many.norms[step]);
+    if (!(std::abs(alone.losses[step] - many.losses[step]) <= kRoundings * kUnit * alone.losses[step]))
+      return fmt::format("step {}'s loss {} on one rank, {} on the layout", step + 1, alone.losses[step],
+                         many.losses[step]);
+  }
   return "";
 }
 

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/trainer/layout/drawn_layout.h"
 #include "tests/trainer/oracle/decoder.h"
@@ -16,8 +17,8 @@ class OneRank {
  public:
   explicit OneRank(const DrawnLayout& drawn);
 
-  // How the case is tried on its layout: for two steps in exact numerics; for one in fast, which leaves the weights as
-  // they are, for at them the fp64 model is asked.
+  // How the case is tried on its layout: for two steps, which in fast numerics leave the weights as they are, for at
+  // them the fp64 model is asked.
   const Experiment& experiment() const { return experiment_; }
   TrialOptions options(const TrialSeams* seams = nullptr) const;
 
@@ -32,7 +33,7 @@ class OneRank {
   DrawnLayout drawn_;
   Experiment experiment_;
   std::optional<Trial> alone_;
-  oracle::Tensors terms_;  // made when first needed
+  std::vector<oracle::Tensors> terms_;  // of each step; made when first needed
   double nearest_ = 0;
 };
 
