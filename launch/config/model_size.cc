@@ -88,7 +88,8 @@ MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   const config::Mesh& mesh = run.mesh();
   const LayerParts parts = layer_parts(model);
   const ParameterCount count = count_parameters(model);
-  const double layers = (model.layers() + mesh.pp() - 1) / mesh.pp();
+  const std::int64_t most_layers = (model.layers() + mesh.pp() - 1) / mesh.pp();  // of a stage
+  const auto layers = static_cast<double>(most_layers);
   // The first stage holds the embedding, the last the head; a tied one is held by both. Both are cut over the
   // vocabulary.
   const double first = double(count.embedding) / mesh.tp();
