@@ -25,7 +25,7 @@ constexpr std::chrono::hours kPatience(24);
 std::vector<std::string> command_of(const ScalingBench& bench) {
   std::vector<std::string> command = {bench.mpirun};
   if (geteuid() == 0) command.push_back("--allow-run-as-root");
-  const std::string dtype = bench.precision == config::bf16 ? "bf16" : "fp32";
+  const std::string dtype = name_of(dtype_of(bench.precision));
   command.insert(command.end(), {"-n", std::to_string(bench.layout.ranks()), "--oversubscribe", "--bind-to", "none",
                                  bench.program, "bench", "scaling-ranks", "--size", bench.workload.name, "--dtype",
                                  dtype, "--threads", std::to_string(bench.threads), "--layout", bench.layout.text});

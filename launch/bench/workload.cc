@@ -47,10 +47,6 @@ Experiment experiment_of(const Workload& workload, config::Precision precision) 
   return experiment;
 }
 
-BatchPlan batch_plan_of(const Workload& workload) {
-  return {.global_batch = workload.batch, .micro_batch = workload.batch, .dp = 1, .rank = 0};
-}
-
 Batch random_batch(const Workload& workload, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::uniform_int_distribution<std::int32_t> token(0, workload.vocabulary - 1);

@@ -31,7 +31,6 @@ struct Workload {
 Workload workload_named(const std::string& text);
 
 Experiment experiment_of(const Workload& workload, config::Precision precision);
-BatchPlan batch_plan_of(const Workload& workload);
 Batch random_batch(const Workload& workload, std::uint64_t seed);
 // That batch, as the plan's rank takes it.
 std::vector<Batch> random_micro_batches(const Workload& workload, std::uint64_t seed, const BatchPlan& plan);

@@ -152,13 +152,18 @@ class Validator {
     }
   }
 
-  // What any mesh must satisfy, and where it does not the nearest ones that would.
-  void check_layout() {
-    const Problems before = problems_;
+  // What any mesh must satisfy.
+  void check_parts() {
     check_batch();
     check_mesh();
     check_pipeline();
     check_recomputation();
+  }
+
+  // The same, and where the mesh does not satisfy it the nearest ones that would.
+  void check_layout() {
+    const Problems before = problems_;
+    check_parts();
     if (problems_.size() == before.size() || (!ranks_ && !mesh_.has_dp())) return;
     const MeshShape wanted{mesh_.has_dp() ? mesh_.dp() : 1, mesh_.pp(), mesh_.cp(), mesh_.tp(), 1};
     constexpr double kMostRanks = 1 << 20;
@@ -173,10 +178,7 @@ class Validator {
       other.mutable_mesh()->set_tp(mesh.tp);
       Problems found = before;
       Validator validator(other, ranks, sources_, found);
-      validator.check_batch();
-      validator.check_mesh();
-      validator.check_pipeline();
-      validator.check_recomputation();
+      validator.check_parts();
       return found.size() == before.size();
     });
     std::string text;

@@ -6,19 +6,12 @@
 
 #include "tests/launch/command_line/ended.h"
 #include "tests/paths.h"
-#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-std::string file_of(const std::string& yaml) {
-  static const ScratchFolder folder;
-  write_bytes(folder / "run.yaml", yaml);
-  return (folder / "run.yaml").string();
-}
 
 const std::string kSmall =
     "model: {layers: 4, hidden_size: 64, heads: 4, vocab_size: 128, sequence_length: 32, tied_embeddings: false}\n"

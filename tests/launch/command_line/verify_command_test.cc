@@ -4,19 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "tests/launch/command_line/ended.h"
-#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-std::string file_of(const std::string& yaml) {
-  static const ScratchFolder folder;
-  write_bytes(folder / "run.yaml", yaml);
-  return (folder / "run.yaml").string();
-}
 
 const std::string kSmall =
     "data: {path: /nonexistent}\n"
