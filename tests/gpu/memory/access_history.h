@@ -1,0 +1,122 @@
+// Who touched each byte of device memory last, so that two accesses that nothing orders are found whichever order they
+// happened to run in: within a block (no barrier between), between the blocks of a launch (nothing orders those), and
+// between operations of streams (vector clocks).
+//
+// An access is stamped with an execution (one block of one launch, or one whole operation), a thread of it, and its
+// warp's clock, which barriers advance. For each 4 bytes the last plain write (or the atomics since) and the last reads
+// are kept in 8 bytes each; words of which only some bytes were touched have four such pairs in a table of their own.
+// Reads by several threads merge into a stamp that says how far apart they were. Reads of other operations that neither
+// order themselves go to a list beside.
+//
+// Source: FastTrack (Flanagan and Freund, 2009), with barriers in place of locks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tests/gpu/memory/operation.h"
+
+namespace trireme::gpu {
+
+// Anonymous zeroed pages, taken only when touched.
+class LazyPages {
+ public:
+  explicit LazyPages(std::size_t bytes);
+  ~LazyPages();
+  LazyPages(const LazyPages&) = delete;
+  LazyPages& operator=(const LazyPages&) = delete;
+  std::byte* data() const { return data_; }
+  void discard(std::size_t offset, std::size_t bytes);  // whole pages within become zero again
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// How far apart the threads of a stamp are.
+enum class Spread : std::uint64_t { kThread, kWarp, kBlock, kLaunch };
+
+struct Stamp {
+  std::uint64_t execution : 32 = 0;  // 0: nobody
+  std::uint64_t clock : 17 = 0;      // the warp's, when it happened
+  std::uint64_t warp : 5 = 0;
+  std::uint64_t lane : 5 = 0;
+  Spread spread : 2 = Spread::kThread;
+  std::uint64_t atomic : 1 = 0;
+  std::uint64_t more : 1 = 0;   // readers of other operations are in the list beside
+  std::uint64_t split : 1 = 0;  // of a word: its bytes have stamps of their own
+};
+static_assert(sizeof(Stamp) == 8);
+inline constexpr std::uint32_t kMostClock = (1u << 17) - 1;
+
+struct Cell {
+  Stamp write{};
+  Stamp read{};
+};
+
+// Stamps for a range of memory, of which every word has a Cell.
+class CellTable {
+ public:
+  explicit CellTable(std::size_t bytes) : words_(bytes * 4), bytes_(bytes * 16) {}
+
+  // Calls visit(cell, first byte, bytes) for the cells that hold [offset, offset + bytes).
+  template <class Visit>
+  void for_each(std::size_t offset, std::size_t bytes, const Visit& visit);
+  void clear(std::size_t offset, std::size_t bytes);  // multiples of 4
+
+ private:
+  Cell* word(std::size_t offset) const { return reinterpret_cast<Cell*>(words_.data()) + offset / 4; }
+  Cell* byte(std::size_t offset) const { return reinterpret_cast<Cell*>(bytes_.data()) + offset; }
+  LazyPages words_;
+  LazyPages bytes_;
+};
+
+template <class Visit>
+void CellTable::for_each(std::size_t offset, std::size_t bytes, const Visit& visit) {
+  const std::size_t end = offset + bytes;
+  while (offset < end) {
+    Cell* whole = word(offset);
+    const std::size_t stop = offset / 4 * 4 + 4;
+    if (offset % 4 == 0 && end >= stop && !whole->write.split) {
+      visit(*whole, offset, std::size_t{4});
+      offset = stop;
+      continue;
+    }
+    if (!whole->write.split) {
+      for (std::size_t i = 0; i < 4; ++i) byte(stop - 4)[i] = *whole;
+      whole->write.split = 1;
+    }
+    for (; offset < stop && offset < end; ++offset) visit(*byte(offset), offset, std::size_t{1});
+  }
+}
+
+// The operations that stamps speak of, and the readers that one stamp cannot hold.
+class AccessHistory {
+ public:
+  explicit AccessHistory(std::size_t bytes) : cells(bytes) {}
+
+  // Numbers for the executions of an operation; `count` blocks of a launch, or 1.
+  std::uint32_t begin(const Operation& operation, std::uint32_t count);
+
+  struct Origin {
+    std::uint32_t first = 0;  // execution
+    std::uint32_t count = 0;
+    std::uint32_t stream = 0;
+    std::uint64_t number = 0;
+    std::string label{};
+  };
+  const Origin& origin(std::uint32_t execution) const;
+  bool ordered(std::uint32_t execution, const Operation& later) const;  // whether it happened before `later`
+
+  CellTable cells;
+  std::unordered_map<std::size_t, std::vector<Stamp>> concurrent_readers{};  // by offset of the byte or word
+
+ private:
+  std::vector<Origin> origins_{};
+  std::uint32_t next_ = 1;
+};
+
+}  // namespace trireme::gpu

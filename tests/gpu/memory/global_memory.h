@@ -1,0 +1,89 @@
+// Device memory that knows, for every byte, whether it is allocated, whether somebody has written it, and who touched
+// it last, so that a wrong access is reported where it happens instead of as a wrong number later.
+//
+// Memory is mapped twice. The addresses that the program sees (`allocate`) have no access rights, so that host code
+// that follows a device pointer faults at once (`owns` tells a signal handler that it was ours); the stand-in itself
+// reads and writes through the second mapping (`read` and `write` return addresses in it). Addresses are aligned to 256
+// bytes, which is what CUDA promises, and on purpose to no more. Freed addresses are not handed out again.
+//
+// Accesses by whole operations (copies, memset, collectives, GEMMs) go through `read` and `write`; those of a kernel's
+// threads through the interpreter. Two accesses to one byte, one of them a write, by operations of which neither
+// happened before the other, are a Fault, whatever order they ran in (`Races::kReported`).
+//
+// One caller at a time. `Operation`s must arrive in an order that agrees with their clocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/gpu/memory/access_history.h"
+#include "tests/gpu/memory/fault.h"
+#include "tests/gpu/memory/operation.h"
+
+namespace trireme::gpu {
+
+enum class Races { kIgnored, kReported };
+
+struct Allocation {
+  std::size_t bytes = 0;
+  bool released = false;
+  std::string label{};
+};
+
+class GlobalMemory {
+ public:
+  // `capacity`: bytes that can be allocated at a time; beyond it `allocate` answers nullptr, as cudaMalloc reports.
+  explicit GlobalMemory(std::size_t capacity, Races races = Races::kReported);
+  ~GlobalMemory();
+  GlobalMemory(const GlobalMemory&) = delete;
+  GlobalMemory& operator=(const GlobalMemory&) = delete;
+
+  // Contents are poison (0xFF, NaN in every format) and count as uninitialised. `label` appears in findings.
+  std::byte* allocate(std::size_t bytes, const std::string& label = {});
+
+  // Faults when `memory` is not the start of a live allocation. The caller has waited for all operations that use it.
+  void release(std::byte* memory);
+
+  bool owns(const void* address) const;  // within device memory's addresses, allocated or not; async-signal-safe
+  std::size_t free_bytes() const { return capacity_ - in_use_; }
+  std::size_t capacity() const { return capacity_; }
+
+  // What was allocated and never released, a line each, for the report of leaks.
+  std::vector<std::string> leaks() const;
+
+  // "256 bytes into allocation 3 (1024 bytes, `label`)", "40 bytes beyond ...": where an address lies, for messages.
+  std::string place(const void* address) const;
+
+  // Checks that `bytes` at `address` lie in one live allocation, (read) that all are initialised, and that no
+  // concurrent operation conflicts; marks them as read or written by `operation`. Returns where the host finds them.
+  const std::byte* read(const Operation& operation, const void* address, std::size_t bytes);
+  std::byte* write(const Operation& operation, void* address, std::size_t bytes);
+
+  // Where the host finds the bytes at `address`, unchecked: for sizes, printing and tests.
+  std::byte* host_view(const void* address) const;
+
+ private:
+  friend class GlobalAccess;  // the interpreter's way in: one launch's accesses
+
+  std::size_t offset(const void* address) const {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base_);
+  }
+  void check_range(const Operation& operation, const void* address, std::size_t bytes, bool reading) const;
+
+  std::size_t capacity_;
+  std::size_t in_use_ = 0;
+  Races races_;
+  std::size_t reserved_ = 0;                         // bytes of addresses
+  std::size_t next_ = 0;                             // offset of the next allocation
+  std::byte* base_ = nullptr;                        // what the program sees: no access
+  std::byte* view_ = nullptr;                        // the same memory, for the stand-in
+  std::uint8_t* state_ = nullptr;                    // [reserved_], a ByteState each
+  std::map<std::size_t, Allocation> allocations_{};  // by offset; released ones stay
+  std::unique_ptr<AccessHistory> history_{};         // null when races are ignored
+};
+
+}  // namespace trireme::gpu
