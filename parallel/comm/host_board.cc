@@ -119,7 +119,6 @@ void HostBoard::await(const std::function<bool()>& ready) {
     if (ready()) return;
     relax();
   } while (std::chrono::steady_clock::now() - begin < patience);
-  const auto deadline = begin + timeout_;
   const timespec nap{0, 50'000'000};  // 50 ms; the bell ends it earlier, but the dead ring none
   while (true) {
     ++shared_->sleepers;
@@ -128,8 +127,10 @@ void HostBoard::await(const std::function<bool()>& ready) {
     if (!now) futex(shared_->bell, FUTEX_WAIT, bell, &nap);
     --shared_->sleepers;
     if (now) return;
-    if (ledger_ != nullptr && ledger_->anyone_died()) fail(ledger_->obituary());
-    if (std::chrono::steady_clock::now() > deadline && !ready())
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    const std::string lost = ledger_ == nullptr ? "" : ledger_->lost(waited);
+    if (!lost.empty() && !ready()) fail(lost);
+    if (waited > timeout_ && !ready())
       fail(members_.rank(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms");
   }
 }

@@ -38,6 +38,8 @@ struct alignas(128) HostLedger::Entry {
   std::atomic<std::int64_t> process{0};
   std::atomic<std::uint64_t> pid_namespace{0};
   std::atomic<std::uint64_t> calls{0};
+  std::atomic<std::int64_t> gave_up{0};  // when, in nanoseconds of the host's steady clock; 0: it did not
+  char why[1024] = {};                   // written before that
   Line lines[kLines];
 };
 
@@ -152,6 +154,26 @@ void HostLedger::bury(int place) {
 std::string HostLedger::obituary() const {
   const std::lock_guard lock(mutex_);
   return obituary_;
+}
+
+void HostLedger::give_up(std::string_view why) {
+  const std::lock_guard lock(mutex_);
+  Entry& mine = entry(place_);
+  if (mine.gave_up != 0) return;
+  why.copy(mine.why, sizeof mine.why - 1);
+  mine.gave_up = std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string HostLedger::lost(std::chrono::steady_clock::duration waited) const {
+  if (anyone_died()) return obituary();
+  if (waited < kPatience) return "";
+  const Entry* first = nullptr;
+  for (int place = 0; place < size_; ++place) {
+    const Entry& other = entry(place);
+    if (place == place_ || other.gave_up == 0) continue;
+    if (first == nullptr || other.gave_up < first->gave_up) first = &other;
+  }
+  return first == nullptr ? "" : "rank " + std::to_string(first->rank) + " gave up: " + first->why;
 }
 
 int HostLedger::open_line() { return std::min(lines_++, kLines - 1); }

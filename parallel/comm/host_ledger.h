@@ -1,7 +1,8 @@
 // When a process dies its peers wait for nothing, and what it was doing is lost with it. So the ranks of one host write
 // into memory that they share which call each of their groups is in, and each watches the processes of the others: a
 // death is known within milliseconds, and its report says in which call and tensor. A report about one group can say,
-// too, what the others of its ranks are waiting for elsewhere.
+// too, what the others of its ranks are waiting for elsewhere. A rank whose group failed writes why, so that those who
+// wait for it in other groups end with the cause and not with their own silence.
 //
 // Invariants: an entry is written by its own process only, a line of it by one thread at a time, between two steps of
 // its version; who reads it while it changes reads it again. A process that ends as it should says so first.
@@ -11,8 +12,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -44,6 +47,13 @@ class HostLedger {
   // Who died and where; empty while all live. Rings for nobody: who waits looks now and then.
   bool anyone_died() const { return died_.load(); }
   std::string obituary() const;
+
+  // A call of this process failed, and it will make no more. Only the first reason is kept.
+  void give_up(std::string_view why);
+  // Who of this host's others died, or gave up first and why; empty when none did. Those in the same call as one who
+  // gives up find out for themselves, so giving up counts only for who has waited for kPatience.
+  static constexpr std::chrono::milliseconds kPatience{1000};
+  std::string lost(std::chrono::steady_clock::duration waited) const;
   // Where this host's ranks are in groups but this one: "rank 2 is in exchange of ...", or empty.
   std::string elsewhere(const Members& members) const;
 

@@ -76,8 +76,9 @@ class MpiCommunicator final : public Communicator {
       peers.ledger.enter(peers.line, call, peers.messages.members());
       work(peers);
       peers.ledger.leave(peers.line);
-    } catch (...) {
+    } catch (const std::exception& error) {
       peers.failed = true;
+      peers.ledger.give_up(error.what());
       throw;
     }
   }

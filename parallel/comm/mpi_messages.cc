@@ -72,8 +72,9 @@ void MpiMessages::wait_until(const std::function<bool()>& done, const std::funct
       std::this_thread::yield();
       continue;
     }
-    if (ledger_.anyone_died()) fail(ledger_.obituary() + ". " + report());
-    if (std::chrono::steady_clock::now() - begin > timeout_)
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (const std::string lost = ledger_.lost(waited); !lost.empty()) fail(lost + ". " + report());
+    if (waited > timeout_)
       fail(members_.rank(rank_) + " has waited for " + std::to_string(timeout_.count()) + " ms. " + report());
     std::this_thread::sleep_for(nap);
     nap = std::min(nap * 2, kLongestNap);

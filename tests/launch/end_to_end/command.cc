@@ -34,7 +34,10 @@ CommandResult run_command(const std::string& command) {
 
 std::string under_mpi(int ranks) {
   if (ranks == 0) return "";
-  return "mpirun --oversubscribe --bind-to none --mca orte_base_help_aggregate 1 -n " + std::to_string(ranks) + " ";
+  // Open MPI leaks, and has unloaded the plug-ins that did when LeakSanitizer looks: no suppression knows them by name.
+  // What trireme itself leaks shows where it runs without mpirun.
+  return "env ASAN_OPTIONS=detect_leaks=0 mpirun --oversubscribe --bind-to none --mca orte_base_help_aggregate 1 -n " +
+         std::to_string(ranks) + " ";
 }
 
 std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }

@@ -96,6 +96,18 @@ TEST(HostLedger, AProcessThatSaysFarewellDidNotDie) {
   EXPECT_EQ(obituary_of([](HostLedger& ledger, int) { ledger.farewell(); }, ""), "");
 }
 
+TEST(HostLedger, SaysWhyTheFirstGaveUpToWhoeverHasWaitedForASecond) {
+  const SharedLedger shared(3);
+  HostLedger waiting(shared.memory(), 0, 3, 3), second(shared.memory(), 1, 3, 4), first(shared.memory(), 2, 3, 5);
+  EXPECT_EQ(waiting.lost(std::chrono::hours(1)), "");
+  first.give_up("ranks 5 and 6 make different calls");
+  first.give_up("nothing came from rank 6");
+  second.give_up("rank 5 gave up");
+  EXPECT_EQ(waiting.lost(std::chrono::milliseconds(999)), "");
+  EXPECT_EQ(waiting.lost(HostLedger::kPatience), "rank 5 gave up: ranks 5 and 6 make different calls");
+  EXPECT_EQ(first.lost(HostLedger::kPatience), "rank 4 gave up: rank 5 gave up") << "of the others";
+}
+
 TEST(HostLedger, LeavesOutTheGroupThatAsks) {
   const SharedLedger shared(2);
   HostLedger mine(shared.memory(), 0, 2, 3), theirs(shared.memory(), 1, 2, 5);
