@@ -31,7 +31,7 @@ struct Call {
   Op op = Op::kNone;
   std::int32_t detail = 0;  // the root of a broadcast; the Reduction of an all_reduce
   std::int32_t dtype = 0;
-  std::int32_t reserved = 0;
+  std::int32_t number = 0;  // of the group's collectives, where they are counted; 0: they are not
   std::int64_t step = -1;
   std::uint64_t bytes = 0;  // of the tensor each rank brings; 0 where ranks may bring different ones
   char tensor[kTensorBytes] = {};

@@ -6,10 +6,11 @@
 // at once; tensors must stay until an event after them. The calls of one communicator stand on one stream, or are
 // ordered by events. A PeerError is thrown inside the stream's task, so it surfaces at the next wait or synchronize of
 // the device. Sums of f32 run in one fixed order: a binary tree over ranks, (r0 + r1) + (r2 + r3), so their bits depend
-// on the number of ranks alone; never MPI_SUM or ncclSum.
+// on the number of ranks alone; never MPI_SUM or ncclSum. In fast numerics NCCL's do not: each is within (ranks - 1) u
+// sum|terms| of the exact one, and in all_reduce the same bits on every rank.
 //
-// LocalGroup (threads of one process), MpiCommunicator (processes), RecordingCommunicator (shape-only: writes down what
-// is called). NCCL comes with the CUDA back end.
+// LocalGroup (threads of one process), MpiWorld (processes), NcclWorld (processes with a GPU each),
+// RecordingCommunicator (shape-only: writes down what is called).
 #pragma once
 
 #include <cstdint>

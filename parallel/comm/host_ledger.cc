@@ -228,4 +228,26 @@ std::string HostLedger::elsewhere(const Members& members) const {
   return text;
 }
 
+std::vector<HostLedger::Standing> HostLedger::standing(const Members& members) const {
+  std::vector<Standing> all;
+  const auto member_of = [&](int rank) {
+    return static_cast<int>(std::find(members.ranks.begin(), members.ranks.end(), rank) - members.ranks.begin());
+  };
+  for (int place = 0; place < size_; ++place) {
+    Standing here{.member = member_of(entry(place).rank)};
+    if (here.member == members.size()) continue;
+    std::uint64_t latest = 0;
+    for (const Line& line : entry(place).lines) {
+      const Written written = read(line);
+      if (members.group != written.group || written.number <= latest) continue;
+      latest = written.number;
+      here.inside = written.inside != 0;
+      here.call = written.call;
+      if (here.call.op == Op::kBroadcast) here.call.detail = member_of(here.call.detail);
+    }
+    all.push_back(here);
+  }
+  return all;
+}
+
 }  // namespace trireme

@@ -56,6 +56,13 @@ class HostLedger {
   std::string lost(std::chrono::steady_clock::duration waited) const;
   // Where this host's ranks are in groups but this one: "rank 2 is in exchange of ...", or empty.
   std::string elsewhere(const Members& members) const;
+  // And in this one: of each member on this host, the call that it is in, or the last that it left.
+  struct Standing {
+    int member = 0;
+    bool inside = false;
+    Call call{};  // kNone: none yet
+  };
+  std::vector<Standing> standing(const Members& members) const;
 
  private:
   struct Entry;

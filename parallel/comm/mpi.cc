@@ -118,6 +118,8 @@ int MpiWorld::rank() const { return state_->rank; }
 int MpiWorld::size() const { return state_->size; }
 int MpiWorld::ranks_on_this_host() const { return state_->host_size; }
 int MpiWorld::rank_on_this_host() const { return state_->host_rank; }
+std::chrono::milliseconds MpiWorld::timeout() const { return state_->timeout; }
+HostLedger* MpiWorld::ledger() { return state_->ledger ? &*state_->ledger : nullptr; }
 
 std::unique_ptr<Communicator> MpiWorld::world(Device& device) {
   CHECK(!state_->given, "the world is asked for twice");

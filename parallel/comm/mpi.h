@@ -13,6 +13,8 @@
 
 namespace trireme {
 
+class HostLedger;
+
 // True if this process was started by mpirun or srun with a PMI, judged by its environment.
 bool launched_by_mpi();
 
@@ -39,6 +41,10 @@ class MpiWorld {
   int size() const;
   int ranks_on_this_host() const;
   int rank_on_this_host() const;
+
+  std::chrono::milliseconds timeout() const;  // TRIREME_PEER_TIMEOUT_SECONDS, or the options'
+  // Where this host's ranks say what they are in; null without a launcher.
+  HostLedger* ledger();
 
   // The group of all ranks, with streams of `device`. Once.
   std::unique_ptr<Communicator> world(Device& device);

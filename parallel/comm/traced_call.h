@@ -30,6 +30,7 @@ inline Trace::Track track_of(Trace* trace, std::string_view name) {
 template <class Call>
 void traced_call(Device& device, Stream stream, const Trace::Track& track, const std::string& name, std::int64_t step,
                  const Call& call) {
+  if (!track.records()) return call();
   const auto now_ns = [] {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
