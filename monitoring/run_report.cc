@@ -86,6 +86,7 @@ std::string step_line(const StepLine& line) {
   text += fmt::format("  loss {:7.4f}", line.loss);
   if (line.gradient_norm) text += fmt::format("  norm {:6.3f}", *line.gradient_norm);
   if (line.learning_rate) text += fmt::format("  lr {:.2e}", *line.learning_rate);
+  if (line.loss_scale) text += fmt::format("  scale 2^{:<2g}", std::log2(*line.loss_scale));
   text += fmt::format("  {:>6} tokens/s", human_count(line.tokens_per_second));
   if (line.share_of_peak) text += fmt::format("  {:>6} of peak", human_share(*line.share_of_peak));
   if (line.eta_seconds) {

@@ -30,6 +30,7 @@ struct StepLine {
   std::optional<double> validation_loss = {};
   std::optional<double> gradient_norm = {};
   std::optional<double> learning_rate = {};
+  std::optional<double> loss_scale = {};  // a power of two
   double tokens_per_second = 0;
   std::optional<double> share_of_peak = {};  // model FLOP/s over the measured GEMM peak, 0 to 1
   std::optional<double> eta_seconds = {};

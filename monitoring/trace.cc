@@ -1,6 +1,7 @@
 #include "monitoring/trace.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -55,7 +56,8 @@ std::vector<Interval> busy(const std::vector<TraceEvent>& events, std::string_vi
 }  // namespace
 
 struct Trace::Ring {
-  Ring(std::string_view track, std::size_t most) : name(track), capacity(most) {}
+  Ring(std::string_view track, std::size_t most, bool stopped_already)
+      : name(track), capacity(most), stopped(stopped_already) {}
 
   void add(std::string_view text, std::int64_t step, std::int64_t begin_ns, std::int64_t end_ns) {
     Stored span{step, begin_ns, end_ns, static_cast<std::uint8_t>(std::min(text.size(), kNameBytes)), {}};
@@ -70,6 +72,7 @@ struct Trace::Ring {
 
   const std::string name;
   const std::size_t capacity;
+  std::atomic<bool> stopped;
   std::mutex mutex;
   std::vector<Stored> spans;  // guarded by mutex, as is `added`
   std::uint64_t added = 0;
@@ -80,35 +83,44 @@ struct Trace::State {
   std::size_t spans_per_track;
   std::int64_t wall_minus_steady_ns;  // so that the files of several ranks lie on one time line
   std::mutex mutex;
+  bool stopped = false;    // guarded by mutex
   std::deque<Ring> rings;  // guarded by mutex; never shrinks, and a deque leaves its elements where they are
 };
 
 Trace::Trace(int rank, std::size_t spans_per_track)
-    : state_(new State{rank, spans_per_track, now_ns<std::chrono::system_clock>() - steady_ns(), {}, {}}) {
+    : state_(new State{rank, spans_per_track, now_ns<std::chrono::system_clock>() - steady_ns(), {}, false, {}}) {
   CHECK(spans_per_track > 0);
 }
 Trace::~Trace() = default;
 
+bool Trace::Track::records() const { return ring_ != nullptr && !ring_->stopped; }
+
 void Trace::Track::add(std::string_view name, std::int64_t step, std::int64_t begin_ns, std::int64_t end_ns) const {
-  if (ring_) ring_->add(name, step, begin_ns, end_ns);
+  if (records()) ring_->add(name, step, begin_ns, end_ns);
 }
 
 Trace::Span::Span(Track track, std::string_view name, std::int64_t step)
     : track_(track), step_(step), begin_ns_(0), name_bytes_(std::min(name.size(), kNameBytes)) {
-  if (!track_.ring_) return;
+  if (!track_.records()) return;
   std::memcpy(name_, name.data(), name_bytes_);
   begin_ns_ = steady_ns();
 }
 
 Trace::Span::~Span() {
-  if (track_.ring_) track_.ring_->add({name_, name_bytes_}, step_, begin_ns_, steady_ns());
+  if (begin_ns_ != 0) track_.add({name_, name_bytes_}, step_, begin_ns_, steady_ns());
 }
 
 Trace::Track Trace::track(std::string_view name) {
   const std::lock_guard lock(state_->mutex);
   for (Ring& ring : state_->rings)
     if (ring.name == name) return Track(&ring);
-  return Track(&state_->rings.emplace_back(name, state_->spans_per_track));
+  return Track(&state_->rings.emplace_back(name, state_->spans_per_track, state_->stopped));
+}
+
+void Trace::stop() {
+  const std::lock_guard lock(state_->mutex);
+  state_->stopped = true;
+  for (Ring& ring : state_->rings) ring.stopped = true;
 }
 
 std::vector<TraceEvent> Trace::events(StepRange steps) const {

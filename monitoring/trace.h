@@ -47,6 +47,7 @@ class Trace {
   class Track {
    public:
     Track() = default;
+    bool records() const;  // false: nothing comes of `add`
     // A span that was timed otherwise, in steady_clock's nanoseconds.
     void add(std::string_view name, std::int64_t step, std::int64_t begin_ns, std::int64_t end_ns) const;
 
@@ -73,6 +74,9 @@ class Trace {
 
   // The track of that name; made when first asked for.
   Track track(std::string_view name);
+
+  // From now on nothing is recorded: timing what runs on a device costs it a little.
+  void stop();
 
   // What is remembered of those steps, by track and then by time.
   std::vector<TraceEvent> events(StepRange steps = {}) const;

@@ -18,7 +18,7 @@
 namespace trireme::host {
 // The scalars of one update. Corrections are computed in fp64: 1 - 0.999^1 has three digits in fp32.
 struct AdamWFactors {
-  float clip, beta1, rest1, beta2, rest2, correction1, correction2, learning_rate, epsilon, decay;
+  float gradient, beta1, rest1, beta2, rest2, correction1, correction2, learning_rate, epsilon, decay;
 };
 }  // namespace trireme::host
 #endif
@@ -30,7 +30,7 @@ template <class T>
 void adamw_chunk(T* parameter, float* master, float* m, float* v, const float* gradient, std::int64_t n,
                  const AdamWFactors& f) {
   const auto update = [&](Vector old, Vector g, Vector& m1, Vector& v1) HWY_ATTR {
-    g = hn::Mul(g, set(f.clip));
+    g = hn::Mul(g, set(f.gradient));
     m1 = hn::MulAdd(m1, set(f.beta1), hn::Mul(g, set(f.rest1)));
     v1 = hn::MulAdd(v1, set(f.beta2), hn::Mul(hn::Mul(g, g), set(f.rest2)));
     const Vector root = hn::Add(hn::Sqrt(hn::Mul(v1, set(f.correction2))), set(f.epsilon));
@@ -75,11 +75,11 @@ HWY_EXPORT(adamw_range);
 
 namespace {
 
-AdamWFactors factors_of(const AdamW& adamw, float clip, std::int64_t updates) {
+AdamWFactors factors_of(const AdamW& adamw, float gradient, std::int64_t updates) {
   const auto remaining = [&](float beta) {
     return 1 - std::pow(static_cast<double>(beta), static_cast<double>(updates));
   };
-  return {.clip = clip,
+  return {.gradient = gradient,
           .beta1 = adamw.beta1,
           .rest1 = 1 - adamw.beta1,
           .beta2 = adamw.beta2,
@@ -106,14 +106,14 @@ void adamw(Stream stream, Tensors parameters, Tensors masters, Tensors m, Tensor
     for (const Tensor& one : {m[i], v[i], gradients[i]})
       check_operand(op, "m, v or a gradient", one, DType::kF32, masters[i].shape);
   }
-  check_operand(op, "clip", control.clip, DType::kF32, {1});
+  check_operand(op, "factor", control.factor, DType::kF32, {1});
   check_operand(op, "skip", control.skip, DType::kI32, {1});
   check_operand(op, "applied", control.applied, DType::kI64, {1});
   const auto held = [](Tensors tensors) { return std::vector<Tensor>(tensors.begin(), tensors.end()); };
   enqueue(stream, [=, parameter = held(parameters), master = TensorList(op, "a master", masters), first = held(m),
                    second = held(v), gradient = held(gradients)](int threads) {
     if (*as<std::int32_t>(control.skip) != 0) return;
-    const AdamWFactors factors = factors_of(adamw, *as<float>(control.clip), *as<std::int64_t>(control.applied));
+    const AdamWFactors factors = factors_of(adamw, *as<float>(control.factor), *as<std::int64_t>(control.applied));
     master.for_each_chunk(threads, kChunk, [&](std::int64_t, std::size_t i, std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(adamw_range)(parameter[i], master[i], first[i], second[i], gradient[i], begin, end, factors);
     });

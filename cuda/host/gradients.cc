@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -70,20 +71,36 @@ void find_nonfinite(Stream stream, Tensor flags, Tensors x) {
   });
 }
 
-void decide_step(Stream stream, StepControl control, Tensor sums, float limit) {
+void decide_step(Stream stream, StepControl control, Tensor sums, float limit, LossScale moves) {
   const char* op = "decide_step";
   check_operand(op, "norm", control.norm, DType::kF32, {1});
   check_operand(op, "clip", control.clip, DType::kF32, {1});
+  check_operand(op, "factor", control.factor, DType::kF32, {1});
   check_operand(op, "skip", control.skip, DType::kI32, {1});
   check_operand(op, "applied", control.applied, DType::kI64, {1});
+  check_operand(op, "scale", control.scale, DType::kF32, {1});
+  check_operand(op, "good", control.good, DType::kI64, {1});
   check_operand(op, "sums", sums, DType::kF32, {sums.elements()});
+  CHECK(moves.interval >= 1, op, ": an interval of ", moves.interval, " steps");
   enqueue(stream, [=](int) {
-    const float norm = std::sqrt(tree_sum(as<float>(sums), static_cast<std::size_t>(sums.elements())));
+    float& scale = *as<float>(control.scale);
+    std::int64_t& good = *as<std::int64_t>(control.good);
+    const float norm = std::sqrt(tree_sum(as<float>(sums), static_cast<std::size_t>(sums.elements()))) / scale;
+    const float clip = norm > limit && limit > 0 ? limit / norm : 1;
     const bool skip = !std::isfinite(norm);
     *as<float>(control.norm) = norm;
-    *as<float>(control.clip) = norm > limit && limit > 0 ? limit / norm : 1;
+    *as<float>(control.clip) = clip;
+    *as<float>(control.factor) = clip / scale;
     *as<std::int32_t>(control.skip) = skip;
     *as<std::int64_t>(control.applied) += !skip;
+
+    good = skip ? 0 : good + 1;
+    if (skip) {
+      scale = std::max(scale * moves.backoff, moves.least);
+    } else if (good >= moves.interval) {
+      good = 0;
+      if (std::isfinite(scale * moves.growth)) scale *= moves.growth;
+    }
   });
 }
 

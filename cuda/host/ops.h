@@ -39,11 +39,11 @@ void copy(Stream, Tensor to, Tensor from);
 void add(Stream, Tensor to, Tensor from);
 void sum_tree(Stream, Tensor to, Tensors parts);
 void add_sum(Stream, Tensor total, Tensor x);
-void reciprocal(Stream, Tensor scale, Tensor count, float numerator);
+void reciprocal(Stream, Tensor ratio, Tensor count, Tensor numerator);
 void init_normal(Stream, Tensor x, Shape global, Shape begin, std::uint64_t key, float std);
 void square_sums(Stream, Tensor sums, Tensors x);
 void find_nonfinite(Stream, Tensor flags, Tensors x);
-void decide_step(Stream, StepControl, Tensor sums, float limit);
+void decide_step(Stream, StepControl, Tensor sums, float limit, LossScale);
 void adamw(Stream, Tensors parameters, Tensors masters, Tensors m, Tensors v, Tensors gradients, StepControl, AdamW);
 
 }  // namespace trireme::host

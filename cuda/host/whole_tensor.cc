@@ -152,12 +152,13 @@ void add_sum(Stream stream, Tensor total, Tensor x) {
   });
 }
 
-void reciprocal(Stream stream, Tensor scale, Tensor count, float numerator) {
-  check_operand("reciprocal", "scale", scale, DType::kF32, {1});
+void reciprocal(Stream stream, Tensor ratio, Tensor count, Tensor numerator) {
+  check_operand("reciprocal", "ratio", ratio, DType::kF32, {1});
   check_operand("reciprocal", "count", count, DType::kI64, {1});
+  check_operand("reciprocal", "numerator", numerator, DType::kF32, {1});
   enqueue(stream, [=](int) {
     const auto divisor = static_cast<double>(*as<std::int64_t>(count));
-    *as<float>(scale) = divisor == 0 ? 0 : static_cast<float>(static_cast<double>(numerator) / divisor);
+    *as<float>(ratio) = divisor == 0 ? 0 : static_cast<float>(static_cast<double>(*as<float>(numerator)) / divisor);
   });
 }
 

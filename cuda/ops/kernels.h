@@ -55,12 +55,25 @@ struct AdamW {
   float weight_decay = 0;
 };
 
+// How the loss scale moves. fp16 has no number below 6e-8: the loss is multiplied by a scale that lifts gradients above
+// that, as far as they do not overflow at 65504. P. Micikevicius et al., "Mixed precision training", ICLR 2018. With
+// these defaults it stays what it is.
+struct LossScale {
+  float growth = 1;              // times so much after `interval` steps in a row that were not skipped
+  float backoff = 1;             // times so much when a step is skipped
+  float least = 0;               // but not below
+  std::int64_t interval = 2000;  // at least 1
+};
+
 // What a step decides from its gradients. It stays on the device: within a step nobody reads it on the host.
 struct StepControl {
-  Tensor norm;     // [1] f32: the gradients' global L2 norm
-  Tensor clip;     // [1] f32: what gradients are multiplied by
+  Tensor norm;     // [1] f32: the gradients' global L2 norm, without the loss scale
+  Tensor clip;     // [1] f32: what gradients without the loss scale are to be multiplied by
+  Tensor factor;   // [1] f32: and those as they are: clip / the scale that they carry
   Tensor skip;     // [1] i32: 1 if the step must not change any weight
   Tensor applied;  // [1] i64: updates applied so far, this one included
+  Tensor scale;    // [1] f32: what the loss is multiplied by; a power of two then changes no bit that fp32 can hold
+  Tensor good;     // [1] i64: steps in a row that were not skipped, since the scale last changed
 };
 
 struct Kernels {
@@ -148,8 +161,8 @@ struct Kernels {
   void (*sum_tree)(Stream, Tensor to, Tensors parts);  // f32: (p0 + p1) + (p2 + p3) ...; `to` may alias parts[0]
   // total [1] f32 += sum of x (f32), in a tree over fixed blocks of 1024.
   void (*add_sum)(Stream, Tensor total, Tensor x);
-  // scale [1] f32 = numerator / count, count [1] i64; 0 when the count is 0.
-  void (*reciprocal)(Stream, Tensor scale, Tensor count, float numerator);
+  // ratio [1] f32 = numerator / count, rounded once; numerator [1] f32, count [1] i64; 0 when the count is 0.
+  void (*reciprocal)(Stream, Tensor ratio, Tensor count, Tensor numerator);
 
   // --- initial weights. x is the box at `begin` of a tensor of shape `global`; element e (row-major in the global
   // tensor) is normal with mean 0 and deviation std, from Philox by Box-Muller in fp64, rounded: the same for any box.
@@ -161,10 +174,12 @@ struct Kernels {
   // flags [number of tensors] i32: set to 1 where a tensor holds an infinity or a NaN, else left as they are. 4 n
   // bytes.
   void (*find_nonfinite)(Stream, Tensor flags, Tensors x);
-  // norm = sqrt(sum of sums) (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; skip = norm not finite, as it is
-  // when any term is not; applied += 1 - skip.
-  void (*decide_step)(Stream, StepControl, Tensor sums, float limit);
-  // Unless skip: g = clip grad; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = applied;
+  // norm = sqrt(sum of sums) / scale (fixed tree); clip = norm > limit > 0 ? limit / norm : 1; factor = clip / scale;
+  // skip = norm not finite, as it is when any term is not; applied += 1 - skip. Then, for the next step:
+  // if skip: scale = max(scale backoff, least), good = 0; else if good + 1 >= interval: good = 0 and scale *= growth,
+  // unless that is infinite; else good += 1. Each operation is rounded to fp32, in the order written.
+  void (*decide_step)(Stream, StepControl, Tensor sums, float limit, LossScale);
+  // Unless skip: g = factor grad; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = applied;
   // master -= lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon) + decay master); parameter = rounded master.
   // parameters[i] may alias masters[i] (fp32). I. Loshchilov, F. Hutter, "Decoupled weight decay", ICLR 2019.
   // (28 + s) n bytes.

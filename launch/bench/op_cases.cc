@@ -239,8 +239,8 @@ void add_sum(OpBench& b) {
   b.measure(text("", x.shape), {0, 4 * count(x.shape)}, [&] { b.ops.add_sum(b.stream, total, x); });
 }
 void reciprocal(OpBench& b) {
-  const Tensor scale = b.f32({1}), divisor = b.filled({1}, DType::kI64, 3);
-  b.measure("[1]", {0, 12}, [&] { b.ops.reciprocal(b.stream, scale, divisor, 1); });
+  const Tensor ratio = b.f32({1}), divisor = b.filled({1}, DType::kI64, 3), numerator = b.f32({1});
+  b.measure("[1]", {0, 16}, [&] { b.ops.reciprocal(b.stream, ratio, divisor, numerator); });
 }
 void init_normal(OpBench& b) {
   const Tensor x = b.f32({b.F, b.C});
@@ -263,12 +263,19 @@ void find_nonfinite(OpBench& b) {
   b.measure(text("", x[0].shape), {0, 4 * count(x[0].shape)}, [&] { b.ops.find_nonfinite(b.stream, flags, x); });
 }
 StepControl control(OpBench& b) {
-  return {b.f32({1}), b.f32({1}), b.filled({1}, DType::kI32, 0), b.filled({1}, DType::kI64, 1)};
+  return {.norm = b.f32({1}),
+          .clip = b.f32({1}),
+          .factor = b.f32({1}),
+          .skip = b.filled({1}, DType::kI32, 0),
+          .applied = b.filled({1}, DType::kI64, 1),
+          .scale = b.filled({1}, DType::kF32, 1),
+          .good = b.filled({1}, DType::kI64, 0)};
 }
 void decide_step(OpBench& b) {
   const StepControl decided = control(b);
   const Tensor sums = b.f32({b.V * b.C / 1024 + 1});
-  b.measure(text("", sums.shape), {0, 4 * count(sums.shape)}, [&] { b.ops.decide_step(b.stream, decided, sums, 1); });
+  b.measure(text("", sums.shape), {0, 4 * count(sums.shape)},
+            [&] { b.ops.decide_step(b.stream, decided, sums, 1, LossScale()); });
 }
 void adamw(OpBench& b) {
   const std::vector<Tensor> parameters = {b.activation({b.V, b.C})}, masters = {b.f32({b.V, b.C})};

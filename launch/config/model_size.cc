@@ -27,6 +27,9 @@ LayerParts layer_parts(const config::Model& model) {
   return parts;
 }
 
+// Of a parameter or an activation.
+double bytes_of_value(const config::Run& run) { return run.train().precision() == config::fp32 ? 4 : 2; }
+
 // Bytes kept of one token in one layer between forward and backward: the inputs of every matrix product, norm and
 // activation function, with sequence parallelism (everything is cut by tp). `selective` computes what attention makes
 // again, `full` the whole layer.
@@ -40,7 +43,7 @@ double saved_bytes_per_token(const config::Run& run, config::Recompute recompute
   if (recompute != config::full) elements += 3 * hidden + queries + keys_and_values + up + ffn;
   if (recompute == config::none) elements += queries;
   const double statistics = 4.0 * (model.heads() + 4);  // attention's log-sum-exp, and the norms': fp32
-  return (elements * (run.train().precision() == config::bf16 ? 2 : 4) + statistics) / run.mesh().tp();
+  return (elements * (bytes_of_value(run)) + statistics) / run.mesh().tp();
 }
 
 // Micro-batches whose activations rank `rank` of the pipeline holds at once, of all its layers.
@@ -99,18 +102,18 @@ MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   const double elements =
       ends + layers * (double(parts.cut) / mesh.tp() + double(parts.key_value) / std::min(mesh.tp(), model.kv_heads()) +
                        double(parts.whole));
-  const bool bf16 = run.train().precision() == config::bf16;
+  const bool narrow = run.train().precision() != config::fp32;
   const double replicas = double(dp) * mesh.cp();
   const int stage = run.zero().stage();
   const double tokens = double(run.train().micro_batch()) * model.sequence_length() / mesh.cp();
 
   MemoryPerRank memory;
-  memory.parameters = elements * (bf16 ? 2 : 4) / (stage >= 3 ? replicas : 1);
+  memory.parameters = elements * bytes_of_value(run) / (stage >= 3 ? replicas : 1);
   memory.gradients = elements * 4 / (stage >= 2 ? replicas : 1);
-  memory.optimizer = elements * (bf16 ? 12 : 8) / (stage >= 1 ? replicas : 1);
+  memory.optimizer = elements * (narrow ? 12 : 8) / (stage >= 1 ? replicas : 1);
   memory.activations = tokens * layers * activation_bytes_per_token_and_layer(run, dp);
   memory.logits =
-      std::min(tokens, double(run.train().loss_chunk_rows())) * model.vocab_size() / mesh.tp() * (bf16 ? 6 : 8);
+      std::min(tokens, double(run.train().loss_chunk_rows())) * model.vocab_size() / mesh.tp() * (narrow ? 6 : 8);
   return memory;
 }
 

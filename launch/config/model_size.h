@@ -23,9 +23,9 @@ ParameterCount count_parameters(const config::Model& model);
 struct MemoryPerRank {
   double parameters = 0;   // in the precision of training
   double gradients = 0;    // fp32
-  double optimizer = 0;    // two moments and, for bf16, the master weights: fp32
+  double optimizer = 0;    // two moments and, for bf16 and fp16, the master weights: fp32
   double activations = 0;  // an estimate: see the source for what is counted
-  double logits = 0;       // loss_chunk_rows x vocabulary, fp32, and their gradient's bf16 or fp32 copy
+  double logits = 0;       // loss_chunk_rows x vocabulary, fp32, and their gradient's copy in the precision of training
   double total() const { return parameters + gradients + optimizer + activations + logits; }
 };
 // `dp`: run.mesh.dp, or what it will be.

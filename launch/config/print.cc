@@ -87,7 +87,7 @@ std::string describe_cost(const config::Run& run) {
   text += "#   gradients   " + gibibytes(memory.gradients) + "  fp32\n";
   text +=
       "#   optimizer   " + gibibytes(memory.optimizer) +
-      (run.train().precision() == config::bf16 ? "  two moments and master weights, fp32\n" : "  two moments, fp32\n");
+      (run.train().precision() == config::fp32 ? "  two moments, fp32\n" : "  two moments and master weights, fp32\n");
   text += "#   activations " + gibibytes(memory.activations) +
           "  an estimate: inputs of products, norms and activation functions, for all micro-batches in flight\n";
   text += "#   logits      " + gibibytes(memory.logits) + "  loss_chunk_rows at a time\n";

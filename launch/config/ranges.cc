@@ -56,6 +56,11 @@ constexpr std::array kRanges = {
     std::pair{"mesh.ep", Range{1, 4096}},
     std::pair{"zero.stage", Range{0, 3}},
     std::pair{"pipeline.chunks", Range{1, 1024}},
+    std::pair{"loss_scale.initial", Range{0x1p-24, 0x1p60}},
+    std::pair{"loss_scale.growth_interval", Range{1, kMany}},
+    std::pair{"loss_scale.growth_factor", Range{1, 0x1p16}},
+    std::pair{"loss_scale.backoff_factor", Range{0x1p-16, 1, false, true}},
+    std::pair{"loss_scale.min", Range{0x1p-24, 0x1p60}},
     std::pair{"monitoring.port", Range{0, 65535}},
     std::pair{"monitoring.trace_steps", Range{0, 1 << 20}},
 };

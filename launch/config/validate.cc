@@ -1,10 +1,13 @@
 #include "launch/config/validate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "launch/config/fields.h"
 #include "monitoring/error.h"
@@ -55,6 +58,7 @@ class Validator {
     check_model();
     check_budget();
     check_optimizer();
+    check_loss_scale();
     check_layout();
     check_strings();
   }
@@ -150,6 +154,23 @@ class Validator {
              value_text(run_, *find_field("optimizer.min_learning_rate")) + " is more than learning_rate " +
                  value_text(run_, *find_field("optimizer.learning_rate")));
     }
+  }
+
+  // Of powers of two, a scale changes no bit of a gradient that neither overflows nor underflows.
+  void check_loss_scale() {
+    for (const char* path :
+         {"loss_scale.initial", "loss_scale.growth_factor", "loss_scale.backoff_factor", "loss_scale.min"}) {
+      if (!sound({path})) continue;
+      const std::string text = value_text(run_, *find_field(path));
+      int exponent = 0;
+      if (std::frexp(std::stod(text), &exponent) == 0.5) continue;
+      report({path}, fmt::format("{} is no power of two, and would round every gradient; the nearest are {} and {}",
+                                 text, std::ldexp(1.0, exponent - 1), std::ldexp(1.0, exponent)));
+    }
+    if (sound({"loss_scale.initial", "loss_scale.min"}) && run_.loss_scale().min() > run_.loss_scale().initial())
+      report({"loss_scale.min", "loss_scale.initial"}, value_text(run_, *find_field("loss_scale.min")) +
+                                                           " is more than initial " +
+                                                           value_text(run_, *find_field("loss_scale.initial")));
   }
 
   // What any mesh must satisfy.

@@ -8,6 +8,7 @@ Experiment experiment_of(const config::Run& run) {
   return {.model = run.model(),
           .train = run.train(),
           .optimizer = run.optimizer(),
+          .loss_scale = run.loss_scale(),
           .numerics = run.numerics(),
           .seed = run.run().seed()};
 }
@@ -54,6 +55,7 @@ std::string experiment_text(const config::Run& run, const DatasetManifest& data)
   what.clear_monitoring();
   what.clear_checkpoint();
   what.clear_validation();
+  if (run.train().precision() != config::fp16) what.clear_loss_scale();
   what.mutable_run()->clear_dir();
   what.mutable_run()->clear_threads();
   what.mutable_data()->clear_path();

@@ -74,21 +74,20 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
   const StepPlan plan = plan_step(experiment, layout, batches, world.rank());
   rank.take_memory(plan.arena_bytes);
 
-  TrainRun what{
-      .experiment = experiment,
-      .layout = layout,
-      .dir = run.run().dir(),
-      .steps = steps_of(run),
-      .batches = batches,
-      .attention = attention_of(run),
-      .checkpoint = run.checkpoint(),
-      .validation = run.validation(),
-      .experiment_text = experiment_text(run, dataset.manifest()),
-      .config_json = hugging_face_config(run.model(), run.train().precision() == config::bf16 ? "bfloat16" : "float32",
-                                         dataset.manifest().end_of_document),
-      .tokenizer_json = read_file(dataset.folder() / dataset.manifest().tokenizer_file),
-      .weights_from = {},
-      .trace_steps = run.monitoring().trace_steps()};
+  TrainRun what{.experiment = experiment,
+                .layout = layout,
+                .dir = run.run().dir(),
+                .steps = steps_of(run),
+                .batches = batches,
+                .attention = attention_of(run),
+                .checkpoint = run.checkpoint(),
+                .validation = run.validation(),
+                .experiment_text = experiment_text(run, dataset.manifest()),
+                .config_json = hugging_face_config(run.model(), dtype_of(run.train().precision()),
+                                                   dataset.manifest().end_of_document),
+                .tokenizer_json = read_file(dataset.folder() / dataset.manifest().tokenizer_file),
+                .weights_from = {},
+                .trace_steps = run.monitoring().trace_steps()};
   if (run.model().has_from()) {
     Problems none;  // the configuration was checked
     if (read_hugging_face_directory(run.model().from(), none).weights == WeightFiles::kSafetensors)

@@ -112,6 +112,18 @@ void shrink_batch(Shrinking& shrinking, const config::Run& was) {
                 std::min<std::int64_t>(was.optimizer().warmup_steps(), 1));
 }
 
+// A scale that few tokens do not overflow, and that moves within the steps of a trial.
+void shrink_loss_scale(Shrinking& shrinking) {
+  if (shrinking.run().train().precision() != config::fp16) return;
+  using config::LossScale;
+  LossScale* scale = shrinking.run().mutable_loss_scale();
+  shrinking.set("loss_scale.min", scale, &LossScale::min, &LossScale::set_min, std::min(scale->min(), 1024.0));
+  shrinking.set("loss_scale.initial", scale, &LossScale::initial, &LossScale::set_initial,
+                std::min(scale->initial(), 1024.0));
+  shrinking.set("loss_scale.growth_interval", scale, &LossScale::growth_interval, &LossScale::set_growth_interval,
+                std::int64_t{2});
+}
+
 }  // namespace
 
 Shrunk shrink(const config::Run& run) {
@@ -119,6 +131,7 @@ Shrunk shrink(const config::Run& run) {
   shrink_mesh(shrinking);
   shrink_model(shrinking, run);
   shrink_batch(shrinking, run);
+  shrink_loss_scale(shrinking);
   return shrinking.take();
 }
 

@@ -72,6 +72,10 @@ TEST(RunReport, AStepIsOneLineAndItsColumnsKeepTheirPlace) {
   for (const char* word : {"loss", "norm", "lr", "tokens/s", "of peak", "ETA"})
     EXPECT_EQ(first.find(word), second.find(word)) << word << "\n" << second;
   EXPECT_TRUE(second.ends_with("  validation 2.5000  skipped")) << second;
+  line.loss_scale = 65536;
+  EXPECT_NE(step_line(line).find("lr 3.00e-04  scale 2^16   123 k tokens/s"), std::string::npos) << step_line(line);
+  line.loss_scale = 0.5;
+  EXPECT_NE(step_line(line).find("lr 3.00e-04  scale 2^-1   123 k tokens/s"), std::string::npos) << step_line(line);
   EXPECT_EQ(step_line({.step = 1, .loss = 2, .tokens_per_second = 10, .remark = ""}),
             "step      1  loss  2.0000      10 tokens/s");
 }

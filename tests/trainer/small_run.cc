@@ -74,16 +74,27 @@ void SmallRun::set_weights(const oracle::Tensors& weights) {
 
 oracle::Tensors SmallRun::weights() { return joined(step_.held_weights()); }
 oracle::Tensors SmallRun::masters() { return joined(step_.held_masters()); }
-oracle::Tensors SmallRun::gradients() { return joined(step_.held_gradients()); }
+oracle::Tensors SmallRun::gradients() {
+  oracle::Tensors gradients = joined(step_.held_gradients());
+  for (auto& [name, values] : gradients)
+    for (double& value : values) value /= gradient_scale_;
+  return gradients;
+}
 
 StepReport SmallRun::run(std::int64_t number, double learning_rate) {
+  gradient_scale_ = scale();
   step_.run(number, small_micro_batches(experiment_.model, plan_, number - 1), learning_rate);
-  return step_.report();
+  const StepReport report = step_.report();
+  progress_ = report.progress;
+  return report;
 }
 
 StepReport SmallRun::run(std::int64_t number, double learning_rate, const Schedule& schedule) {
+  gradient_scale_ = scale();
   step_.run(number, small_micro_batches(experiment_.model, plan_, number - 1), learning_rate, schedule);
-  return step_.report();
+  const StepReport report = step_.report();
+  progress_ = report.progress;
+  return report;
 }
 
 }  // namespace trireme

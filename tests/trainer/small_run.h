@@ -22,7 +22,7 @@ class SmallRun {
   RecordingCommunicator& peers() { return peers_; }
 
   // Weights into masters and parameters; and back, as the model computes with them. Of the whole model, put together
-  // from what each rank keeps: collective. Gradients are those of owned parameters.
+  // from what each rank keeps: collective. Gradients are those of owned parameters, without the loss scale.
   void set_weights(const oracle::Tensors& weights);
   oracle::Tensors weights();
   oracle::Tensors masters();
@@ -31,9 +31,12 @@ class SmallRun {
   // One step on small_micro_batches(plan, number - 1).
   StepReport run(std::int64_t number, double learning_rate);
   StepReport run(std::int64_t number, double learning_rate, const Schedule& schedule);
+  // After it, for a checkpoint.
+  const OptimizerProgress& progress() const { return progress_; }
 
  private:
   oracle::Tensors joined(const std::vector<HeldTensor>& held);
+  double scale() { return rank_.read(step_.optimizer().control().scale)[0]; }
 
   Experiment experiment_;
   BatchPlan plan_;
@@ -41,6 +44,8 @@ class SmallRun {
   RecordingCommunicator peers_;
   MeshCommunicators mesh_;
   TrainingStep step_;
+  double gradient_scale_ = 1;  // of the last step
+  OptimizerProgress progress_;
 };
 
 }  // namespace trireme

@@ -40,7 +40,7 @@ std::vector<double> TestRank::read(const Tensor& tensor) {
       std::memcpy(&value, &bytes[4 * i], 4);
     } else {
       std::memcpy(&bits, &bytes[2 * i], 2);
-      value = from_bf16(bits);
+      value = tensor.dtype == DType::kBF16 ? from_bf16(bits) : from_fp16(bits);
     }
     values.push_back(value);
   }
@@ -52,7 +52,8 @@ void TestRank::write(const Tensor& tensor, const std::vector<double>& values) {
         to_string(tensor.shape));
   std::vector<float> wide(values.begin(), values.end());
   std::vector<std::uint16_t> narrow;
-  for (const float value : wide) narrow.push_back(round_to_bf16(value));
+  for (const float value : wide)
+    narrow.push_back(tensor.dtype == DType::kF16 ? round_to_fp16(value) : round_to_bf16(value));
   if (tensor.dtype == DType::kF32)
     device_->upload(compute_, tensor, wide.data());
   else

@@ -26,7 +26,7 @@ class TestRank {
   Stream communication() const { return streams_.communication; }
   StepStreams streams() const { return streams_; }
 
-  // Values of an fp32 or bf16 tensor, after all that is on the compute stream.
+  // Values of a tensor of fp32, bf16 or fp16, after all that is on the compute stream.
   std::vector<double> read(const Tensor& tensor);
   // Rounds to the tensor's dtype.
   void write(const Tensor& tensor, const std::vector<double>& values);

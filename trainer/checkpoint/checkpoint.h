@@ -5,9 +5,9 @@
 //   RUN/checkpoints/step-00000100/
 //     model*.safetensors (+ index)   the parameters, under Hugging Face names, in the run's dtype
 //     config.json, tokenizer.json    with them the directory opens in Hugging Face's libraries as it is
-//     master*.safetensors            fp32 masters (the truth, of which bf16 files are the rounding); none in fp32
+//     master*.safetensors            fp32 masters (the truth, of which 16-bit files are the rounding); none in fp32
 //     first_moment*, second_moment*  of AdamW, fp32, under the same names
-//     manifest.textproto             step, cursor, digests, the experiment; written last
+//     manifest.textproto             step, cursor, loss scale, digests, the experiment; written last
 //
 // Saving: save() copies the tensors to host memory and returns; threads of every rank then write, fsync and read back
 // their parts, without talking to each other. The loop asks state() at each step's edge, and when every rank has
@@ -15,7 +15,7 @@
 // manifest and renames. One save at a time. A save that fails leaves the last good checkpoint intact, is reported and
 // does not stop the run.
 //
-// Loading checks every digest, and that bf16 weights are the rounding of the masters. Throws DamagedDataError naming
+// Loading checks every digest, and that 16-bit weights are the rounding of the masters. Throws DamagedDataError naming
 // file, tensor and byte range; UserError when the experiment differs.
 #pragma once
 
@@ -30,6 +30,7 @@
 #include "parallel/comm/communicator.h"
 #include "parallel/placement/box.h"
 #include "parallel/placement/param_spec.h"
+#include "trainer/optim/progress.h"
 #include "trainer/step/run_observer.h"
 
 namespace trireme {
@@ -51,7 +52,7 @@ struct CheckpointParam {
 struct CheckpointState {
   std::int64_t step = 0;    // steps done
   std::int64_t cursor = 0;  // the next global sample
-  std::int64_t applied_updates = 0;
+  OptimizerProgress progress{};
   DType dtype = DType::kF32;  // of the parameters
   std::string experiment;     // what may not change between attempts, as text; no layout in it
   std::string config_json;    // the files of these names
@@ -103,7 +104,7 @@ struct Resumed {
   std::filesystem::path path;
   std::int64_t step = 0;
   std::int64_t cursor = 0;
-  std::int64_t applied_updates = 0;
+  OptimizerProgress progress{};
 };
 
 // Collective. Reads the newest checkpoint in `folder` that verifies into the tensors of state.params, box by box, on

@@ -61,7 +61,11 @@ proto::CheckpointManifest manifest_of(const CheckpointState& state, const std::v
   proto::CheckpointManifest manifest;
   manifest.set_step(state.step);
   manifest.set_cursor(state.cursor);
-  manifest.set_applied_updates(state.applied_updates);
+  manifest.set_applied_updates(state.progress.applied_updates);
+  if (state.dtype == DType::kF16) {
+    manifest.set_loss_scale(state.progress.loss_scale);
+    manifest.set_good_steps(state.progress.good_steps);
+  }
   manifest.set_dtype(name_of(state.dtype));
   manifest.set_experiment(state.experiment);
   for (std::size_t f = 0; f < files.size(); ++f) {

@@ -138,7 +138,7 @@ Resumed load_checkpoint(Context& context, Communicator& world, const fs::path& p
                     "run.dir, or the configuration that it was begun with",
                     path.string(), difference(state.experiment, manifest.experiment())));
   load_tensors(context, *checkpoint, state, path);
-  return {path, manifest.step(), manifest.cursor(), manifest.applied_updates()};
+  return {path, manifest.step(), manifest.cursor(), progress_of(manifest)};
 }
 
 std::optional<Resumed> load_newest(Context& context, Communicator& world, const fs::path& folder,

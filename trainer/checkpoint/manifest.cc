@@ -1,6 +1,7 @@
 #include "trainer/checkpoint/manifest.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <span>
@@ -10,6 +11,7 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
+#include "cuda/core/tensor.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
 
@@ -68,6 +70,12 @@ proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const
     damaged(name, fmt::format("it has version {}, and this program reads version {}", manifest.version(), kVersion));
   if (manifest.step() < 0 || manifest.cursor() < 0 || manifest.applied_updates() < 0)
     damaged(name, "step, cursor or applied_updates is negative");
+  const bool scaled = manifest.dtype() == name_of(DType::kF16);
+  if (scaled != manifest.has_loss_scale() || scaled != manifest.has_good_steps())
+    damaged(name,
+            fmt::format("weights in {} {} a loss_scale and good_steps", manifest.dtype(), scaled ? "need" : "have no"));
+  if (scaled && (!std::isfinite(manifest.loss_scale()) || manifest.loss_scale() <= 0 || manifest.good_steps() < 0))
+    damaged(name, "loss_scale or good_steps is not a number of that kind");
 
   std::set<std::string> names{kCheckpointManifestFile};
   const auto check_name = [&](const std::string& file) {
@@ -96,6 +104,13 @@ proto::CheckpointManifest read_checkpoint_manifest(const std::filesystem::path& 
   std::stringstream text;
   text << file.rdbuf();
   return parse_checkpoint_manifest(text.str(), path.string());
+}
+
+OptimizerProgress progress_of(const proto::CheckpointManifest& manifest) {
+  OptimizerProgress progress{.applied_updates = manifest.applied_updates()};
+  if (manifest.has_loss_scale()) progress.loss_scale = manifest.loss_scale();
+  progress.good_steps = manifest.good_steps();
+  return progress;
 }
 
 }  // namespace trireme

@@ -9,6 +9,7 @@
 
 #include "trainer/checkpoint/digest.h"
 #include "trainer/checkpoint/manifest.pb.h"
+#include "trainer/optim/progress.h"
 
 namespace trireme {
 
@@ -18,5 +19,6 @@ std::string checkpoint_manifest_text(const proto::CheckpointManifest& manifest);
 // Throws DamagedDataError naming `name` and what is wrong: the digest, a field, a file name that leaves the folder.
 proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const std::string& name);
 proto::CheckpointManifest read_checkpoint_manifest(const std::filesystem::path& folder);
+OptimizerProgress progress_of(const proto::CheckpointManifest& manifest);
 
 }  // namespace trireme

@@ -51,7 +51,7 @@ struct DeviceGround {
 };
 
 DType dtype_named(const std::string& name, const fs::path& path) {
-  for (const DType dtype : {DType::kF32, DType::kBF16})
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
     if (name == name_of(dtype)) return dtype;
   throw DamagedDataError(path.string() + ": its manifest names the dtype \"" + name + "\"");
 }
@@ -67,7 +67,7 @@ void resave(Device& device, const Kernels& ops, Communicator& world, const confi
     const proto::CheckpointManifest& manifest = checkpoint.manifest();
     state = {.step = manifest.step(),
              .cursor = manifest.cursor(),
-             .applied_updates = manifest.applied_updates(),
+             .progress = progress_of(manifest),
              .dtype = dtype_named(manifest.dtype(), in),
              .experiment = manifest.experiment(),
              .config_json = checkpoint.plain_file("config.json"),

@@ -230,11 +230,12 @@ class Assembly {
 
   void round_weights(TensorBytes& tensor) {
     if (!is_rounded(tensor)) return;
-    CHECK(entry_of(tensor).dtype == DType::kBF16, "weights in ", name_of(entry_of(tensor).dtype));
+    const DType dtype = entry_of(tensor).dtype;
+    CHECK(dtype == DType::kBF16 || dtype == DType::kF16, "weights in ", name_of(dtype));
     const std::span<const float> masters =
         values_of(tensors_[targets_.at({TensorKind::kMaster, entry_of(tensor).name}).tensor]);
     auto* weights = reinterpret_cast<std::uint16_t*>(tensor.memory.get());
-    std::transform(masters.begin(), masters.end(), weights, round_to_bf16);
+    std::transform(masters.begin(), masters.end(), weights, dtype == DType::kBF16 ? round_to_bf16 : round_to_fp16);
   }
 
   Context& context_;
@@ -253,6 +254,20 @@ std::uint16_t round_to_bf16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   if (std::isnan(value)) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
   return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+std::uint16_t round_to_fp16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000);
+  const float size = std::abs(value);
+  if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7E00 | (bits >> 13 & 0x3FF));
+  if (size >= 65520) return sign | 0x7C00;  // halfway to what would be 65536: to even, infinity
+  // Below 2^-14 the unit in the last place stays 2^-24; lifted by 2^-1, whose own it is, a sum is rounded there.
+  if (size < 0x1p-14f)
+    return static_cast<std::uint16_t>(sign |
+                                      (std::bit_cast<std::uint32_t>(size + 0.5f) - std::bit_cast<std::uint32_t>(0.5f)));
+  const std::uint32_t kept = std::bit_cast<std::uint32_t>(size) - (112u << 23);  // with the exponent's other bias
+  return static_cast<std::uint16_t>(sign | ((kept + 0xFFF + (kept >> 13 & 1)) >> 13));
 }
 
 float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }

@@ -34,8 +34,9 @@ struct TensorBytes {
 std::vector<TensorBytes> take_snapshot(Context& context, Communicator& world, const CheckpointState& state,
                                        const std::vector<PlannedFile>& files);
 
-// fp32 to bf16 and back; to nearest, ties to even; NaN stays NaN.
+// fp32 to bf16 and fp16, and back; to nearest, ties to even; NaN stays NaN.
 std::uint16_t round_to_bf16(float value);
+std::uint16_t round_to_fp16(float value);
 float from_bf16(std::uint16_t bits);
 float from_fp16(std::uint16_t bits);
 

@@ -128,18 +128,18 @@ std::string OpenCheckpoint::digest_damage(const std::string& tensor, const Place
 std::string OpenCheckpoint::rounding_damage(const std::string& tensor, const Place& model) const {
   const std::span<const std::byte> weights = model.file->bytes_of_entry(*model.entry);
   const std::span<const std::byte> masters = bytes(file_stem(TensorKind::kMaster), tensor);
-  if (model.entry->dtype != DType::kBF16 || masters.size() != 2 * weights.size())
+  const DType dtype = model.entry->dtype;
+  if ((dtype != DType::kBF16 && dtype != DType::kF16) || masters.size() != 2 * weights.size())
     return fmt::format("{}: tensor {}: its weights are {} in {} bytes, its masters have {} bytes",
-                       (folder_ / model.in->name()).string(), tensor, name_of(model.entry->dtype), weights.size(),
-                       masters.size());
+                       (folder_ / model.in->name()).string(), tensor, name_of(dtype), weights.size(), masters.size());
   for (std::size_t i = 0; i < weights.size() / 2; ++i) {
     std::uint16_t bits = 0;
     float master = 0;
     std::memcpy(&bits, weights.data() + 2 * i, 2);
     std::memcpy(&master, masters.data() + 4 * i, 4);
-    if (bits != round_to_bf16(master))
-      return fmt::format("{}: tensor {}: bytes {} to {} of it, element {}, are not its master, rounded to bf16",
-                         (folder_ / model.in->name()).string(), tensor, 2 * i, 2 * i + 1, i);
+    if (bits != (dtype == DType::kBF16 ? round_to_bf16(master) : round_to_fp16(master)))
+      return fmt::format("{}: tensor {}: bytes {} to {} of it, element {}, are not its master, rounded to {}",
+                         (folder_ / model.in->name()).string(), tensor, 2 * i, 2 * i + 1, i, name_of(dtype));
   }
   return "";
 }

@@ -1,5 +1,5 @@
 // "61 % of peak" means something only against a peak that this machine reaches. The peak here is the fastest of a few
-// square GEMMs through the same op and dtype as the model's.
+// square GEMMs through the same op and dtype as the model's, as large as it takes for the device to be busy.
 #pragma once
 
 #include "cuda/core/context.h"
@@ -7,8 +7,8 @@
 
 namespace trireme {
 
-// FLOP/s of linear_forward on [size, size] matrices; takes some 0.2 s. Allocates outside of the arena and gives it
-// back.
-double measure_gemm_peak(Context& context, DType dtype, std::int64_t size = 1024);
+// FLOP/s of linear_forward on square matrices, the largest of which takes 10 ms or has 8192 rows; takes some 0.3 s.
+// Allocates up to 3 of them outside of the arena and gives them back.
+double measure_gemm_peak(Context& context, DType dtype);
 
 }  // namespace trireme

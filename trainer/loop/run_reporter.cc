@@ -19,6 +19,8 @@ RunReporter::RunReporter(const Options& options, MetricsRegistry& registry, std:
           registry.gauge("trireme_validation_loss", "Validation loss when last measured, nats per token.")),
       gradient_norm_(registry.gauge("trireme_gradient_norm", "Global norm of the gradients before clipping.")),
       learning_rate_(registry.gauge("trireme_learning_rate", "Learning rate of the last step.")),
+      loss_scale_(
+          registry.gauge("trireme_loss_scale", "What the next step multiplies its loss by; 1 in all but fp16.")),
       checkpoint_step_(registry.gauge("trireme_checkpoint_step", "Step of the newest committed checkpoint.")),
       tokens_(registry.counter("trireme_tokens_total", "Tokens trained on since the process began, over all ranks.")),
       skipped_(registry.counter("trireme_steps_skipped_total", "Steps skipped for gradients that were not finite.")),
@@ -41,6 +43,7 @@ void RunReporter::step(std::int64_t step, const StepReport& report, double learn
   loss_.set(report.loss);
   gradient_norm_.set(report.grad_norm);
   learning_rate_.set(learning_rate);
+  loss_scale_.set(report.progress.loss_scale);
   tokens_.add(report.tokens);
   step_seconds_.observe(times.seconds);
   loader_seconds_.observe(times.loader_seconds);
@@ -55,6 +58,7 @@ void RunReporter::step(std::int64_t step, const StepReport& report, double learn
       .add("tokens", static_cast<std::int64_t>(report.tokens))
       .add("seconds", times.seconds);
   if (validation_loss) record.add("validation_loss", *validation_loss);
+  if (options_.scales_loss) record.add("loss_scale", report.progress.loss_scale);
   if (report.skipped) record.add("skipped", report.nonfinite);
   file_.append(record);
 
@@ -67,6 +71,7 @@ void RunReporter::step(std::int64_t step, const StepReport& report, double learn
                 .gradient_norm = report.grad_norm,
                 .learning_rate = learning_rate,
                 .tokens_per_second = rate};
+  if (options_.scales_loss) line.loss_scale = report.progress.loss_scale;
   if (options_.peak_flops > 0) line.share_of_peak = rate * options_.flops_per_token / options_.peak_flops;
   line.eta_seconds = mean_seconds_ * static_cast<double>(options_.steps - step);
   if (report.skipped)

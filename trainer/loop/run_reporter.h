@@ -26,7 +26,8 @@ class RunReporter {
     std::filesystem::path dir;  // RUN
     std::int64_t steps = 0;
     double flops_per_token = 0;
-    double peak_flops = 0;  // of all ranks together; 0: not measured
+    double peak_flops = 0;     // of all ranks together; 0: not measured
+    bool scales_loss = false;  // fp16: the loss scale is part of what a step says
   };
 
   // Lines of metrics.jsonl after `first_step` (steps done when this attempt begins) are cut.
@@ -44,7 +45,7 @@ class RunReporter {
   MetricsFile file_;
   Progress progress_;
   double mean_seconds_ = 0;  // of a step, smoothed, for the ETA
-  GaugeMetric step_, loss_, validation_loss_, gradient_norm_, learning_rate_, checkpoint_step_;
+  GaugeMetric step_, loss_, validation_loss_, gradient_norm_, learning_rate_, loss_scale_, checkpoint_step_;
   CounterMetric tokens_, skipped_, checkpoints_failed_;
   HistogramMetric step_seconds_, exposed_seconds_, loader_seconds_, checkpoint_seconds_;
 };

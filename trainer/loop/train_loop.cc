@@ -58,7 +58,8 @@ class TrainLoop {
       reporter_.emplace(RunReporter::Options{.dir = run_.dir,
                                              .steps = run_.steps,
                                              .flops_per_token = flops_per_token(run_.experiment.model),
-                                             .peak_flops = run_.peak_flops},
+                                             .peak_flops = run_.peak_flops,
+                                             .scales_loss = run_.experiment.train.precision() == config::fp16},
                         environment_.metrics, step_);
     }
     const std::int64_t first = step_;
@@ -68,6 +69,7 @@ class TrainLoop {
                    .scope = run_.attention},
                   run_.batches, step_);
 
+    if (run_.trace_steps == 0) environment_.trace.stop();
     bool stop = false;
     while (step_ < run_.steps && !stop) {
       one_step(loader);
@@ -102,7 +104,7 @@ class TrainLoop {
     training_.run(step_, batches, rate);
     const StepReport report = training_.report();
     const StepTimes times{.seconds = seconds_since(begin), .loader_seconds = loader_seconds};
-    applied_updates_ = report.applied_updates;
+    progress_ = report.progress;
 
     std::optional<double> validation;
     if (step_ == run_.steps || due(step_, run_.validation.every())) validation = validation_loss();
@@ -190,7 +192,7 @@ class TrainLoop {
   CheckpointState state() {
     CheckpointState state{.step = step_,
                           .cursor = run_.batches.cursor(step_),
-                          .applied_updates = applied_updates_,
+                          .progress = progress_,
                           .dtype = training_.parameters().dtype(),
                           .experiment = run_.experiment_text,
                           .config_json = run_.config_json,
@@ -217,11 +219,11 @@ class TrainLoop {
       }
       return 0;
     }
-    training_.optimizer().resume(resumed->applied_updates);
+    training_.optimizer().resume(resumed->progress);
     if (resumed->cursor != run_.batches.cursor(resumed->step))
       throw UserError(resumed->path.string() + " was written with another train.global_batch: its cursor is sample " +
                       std::to_string(resumed->cursor) + " after " + std::to_string(resumed->step) + " steps");
-    applied_updates_ = resumed->applied_updates;
+    progress_ = resumed->progress;
     saved_step_ = resumed->step;
     log_info("resumed from {}", resumed->path.string());
     return resumed->step;
@@ -230,6 +232,7 @@ class TrainLoop {
   void write_trace(std::int64_t first) {
     environment_.trace.write(run_.dir / ("trace-rank" + std::to_string(environment_.peers.world().rank()) + ".json"),
                              {first + 1, step_});
+    environment_.trace.stop();
   }
 
   TrainEnvironment environment_;
@@ -241,7 +244,7 @@ class TrainLoop {
   std::optional<RunReporter> reporter_;  // rank 0's
   std::int64_t step_ = 0;                // steps done
   std::int64_t saved_step_ = -1;
-  std::int64_t applied_updates_ = 0;
+  OptimizerProgress progress_;
   std::optional<double> validation_loss_;
 };
 

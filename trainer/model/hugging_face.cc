@@ -99,7 +99,7 @@ void name_files(const config::Model& model, std::vector<ParamSpec>& specs) {
   }
 }
 
-std::string hugging_face_config(const config::Model& model, const std::string& dtype, std::int64_t end_of_document) {
+std::string hugging_face_config(const config::Model& model, DType dtype, std::int64_t end_of_document) {
   nlohmann::ordered_json json;
   if (model.family() == config::Model::gpt2) {
     json = {{"architectures", {"GPT2LMHeadModel"}},
@@ -137,7 +137,7 @@ std::string hugging_face_config(const config::Model& model, const std::string& d
   json["tie_word_embeddings"] = model.tied_embeddings();
   json["bos_token_id"] = end_of_document;
   json["eos_token_id"] = end_of_document;
-  json["torch_dtype"] = dtype;
+  json["torch_dtype"] = dtype == DType::kF32 ? "float32" : dtype == DType::kBF16 ? "bfloat16" : "float16";
   json["use_cache"] = true;
   return json.dump(2) + "\n";
 }

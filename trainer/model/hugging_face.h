@@ -12,8 +12,7 @@ namespace trireme {
 // Fills ParamSpec::files by parameter name. Tied parameters get none: their owner's file holds them.
 void name_files(const config::Model& model, std::vector<ParamSpec>& specs);
 
-// The config.json with which Hugging Face's libraries open a directory of such weights. `dtype`: "float32" or
-// "bfloat16".
-std::string hugging_face_config(const config::Model& model, const std::string& dtype, std::int64_t end_of_document);
+// The config.json with which Hugging Face's libraries open a directory of such weights, in `dtype`.
+std::string hugging_face_config(const config::Model& model, DType dtype, std::int64_t end_of_document);
 
 }  // namespace trireme

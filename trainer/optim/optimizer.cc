@@ -4,8 +4,16 @@
 
 namespace trireme {
 
-Optimizer::Optimizer(Context& context, Parameters& parameters, const config::Optimizer& options)
+Optimizer::Optimizer(Context& context, Parameters& parameters, const config::Optimizer& options,
+                     const config::LossScale& loss_scale)
     : context_(context), parameters_(parameters), options_(options) {
+  if (parameters.dtype() == DType::kF16) {
+    first_scale_ = static_cast<float>(loss_scale.initial());
+    moves_ = {.growth = static_cast<float>(loss_scale.growth_factor()),
+              .backoff = static_cast<float>(loss_scale.backoff_factor()),
+              .least = static_cast<float>(loss_scale.min()),
+              .interval = loss_scale.growth_interval()};
+  }
   const auto allocate = [&](const Shape& shape, DType dtype) {
     return context.arena->allocate(shape, dtype, "optimizer");
   };
@@ -30,9 +38,18 @@ Optimizer::Optimizer(Context& context, Parameters& parameters, const config::Opt
   });
   norm_ = allocate({1}, DType::kF32);
   clip_ = allocate({1}, DType::kF32);
+  factor_ = allocate({1}, DType::kF32);
   skip_ = allocate({1}, DType::kI32);
   applied_ = allocate({1}, DType::kI64);
-  control_ = {norm_, clip_, skip_, applied_};
+  scale_ = allocate({1}, DType::kF32);
+  good_ = allocate({1}, DType::kI64);
+  control_ = {.norm = norm_,
+              .clip = clip_,
+              .factor = factor_,
+              .skip = skip_,
+              .applied = applied_,
+              .scale = scale_,
+              .good = good_};
 }
 
 Tensor Optimizer::value(const Piece& piece) const {
@@ -61,6 +78,8 @@ void Optimizer::initialize(std::uint64_t seed) {
   context_.ops->fill(context_.compute, first_, 0);
   context_.ops->fill(context_.compute, second_, 0);
   context_.ops->fill(context_.compute, applied_, 0);
+  context_.ops->fill(context_.compute, scale_, first_scale_);
+  context_.ops->fill(context_.compute, good_, 0);
   round_masters();
 }
 
@@ -71,8 +90,10 @@ void Optimizer::round_masters(std::int64_t step) {
   parameters_.values().written(step);
 }
 
-void Optimizer::resume(std::int64_t applied_updates) {
-  context_.device->upload(context_.compute, control_.applied, &applied_updates);
+void Optimizer::resume(const OptimizerProgress& progress) {
+  context_.device->upload(context_.compute, applied_, &progress.applied_updates);
+  context_.device->upload(context_.compute, scale_, &progress.loss_scale);
+  context_.device->upload(context_.compute, good_, &progress.good_steps);
   round_masters();
 }
 
@@ -100,7 +121,7 @@ void Optimizer::step(GradientBuckets& gradients, const GradientNorm& norm, doubl
   const Kernels& ops = *context_.ops;
   const Stream stream = context_.compute;
   add_tied(gradients);
-  ops.decide_step(stream, control_, norm.sums(gradients, step), static_cast<float>(options_.clip_norm()));
+  ops.decide_step(stream, control_, norm.sums(gradients, step), static_cast<float>(options_.clip_norm()), moves_);
 
   parameters_.values().settle();
   const auto update = [&](bool decayed) {

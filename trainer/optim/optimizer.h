@@ -1,6 +1,6 @@
-// AdamW over fp32 master weights, clipping and the decision to skip a step with non-finite gradients; all of it stays
-// on the device. The values that the model computes with are the masters, rounded. Under ZeRO a rank keeps and updates
-// its parts alone.
+// AdamW over fp32 master weights, clipping, the decision to skip a step with non-finite gradients and fp16's loss
+// scale; all of it stays on the device. The values that the model computes with are the masters, rounded. Under ZeRO a
+// rank keeps and updates its parts alone.
 #pragma once
 
 #include <span>
@@ -11,6 +11,7 @@
 #include "parallel/data/gradient_buckets.h"
 #include "trainer/model/parameters.h"
 #include "trainer/optim/gradient_norm.h"
+#include "trainer/optim/progress.h"
 #include "trainer/train.pb.h"
 
 namespace trireme {
@@ -28,8 +29,9 @@ class Optimizer {
   };
 
   // Allocates masters (unless the parameters are fp32: then they are the masters), moments and the step's control,
-  // category "optimizer". The moments start at zero.
-  Optimizer(Context& context, Parameters& parameters, const config::Optimizer& options);
+  // category "optimizer". The moments start at zero. The loss scale is 1 and stays so unless the parameters are fp16.
+  Optimizer(Context& context, Parameters& parameters, const config::Optimizer& options,
+            const config::LossScale& loss_scale);
 
   // Every parameter's initial value, in fp32 into the masters, then rounded.
   void initialize(std::uint64_t seed);
@@ -38,10 +40,10 @@ class Optimizer {
   // After masters were written by others: the parameters become their rounding, on all ranks. Collective under ZeRO.
   void round_masters(std::int64_t step = 0);
   // After masters and moments were loaded.
-  void resume(std::int64_t applied_updates);
+  void resume(const OptimizerProgress& progress);
 
-  // One update from reduced gradients (gradients.finish() is on the compute stream). A tied parameter's gradient is
-  // added to its owner's here, once.
+  // One update from reduced gradients (gradients.finish() is on the compute stream) of a loss times control().scale. A
+  // tied parameter's gradient is added to its owner's here, once.
   void step(GradientBuckets& gradients, const GradientNorm& norm, double learning_rate, std::int64_t step);
 
   // By parameter and begin.
@@ -58,9 +60,11 @@ class Optimizer {
   Context& context_;
   Parameters& parameters_;
   config::Optimizer options_;
+  float first_scale_ = 1;
+  LossScale moves_;
   ArenaTensor masters_, first_, second_;  // [plan.kept_elements()]
   std::vector<Piece> pieces_;
-  ArenaTensor norm_, clip_, skip_, applied_;
+  ArenaTensor norm_, clip_, factor_, skip_, applied_, scale_, good_;
   StepControl control_;
 };
 

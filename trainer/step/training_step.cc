@@ -11,7 +11,18 @@
 
 namespace trireme {
 
-DType dtype_of(config::Precision precision) { return precision == config::bf16 ? DType::kBF16 : DType::kF32; }
+DType dtype_of(config::Precision precision) {
+  switch (precision) {
+    case config::fp32:
+      return DType::kF32;
+    case config::bf16:
+      return DType::kBF16;
+    case config::fp16:
+      return DType::kF16;
+  }
+  CHECK(false, "precision ", static_cast<int>(precision));
+  return DType::kF32;
+}
 
 TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const Layout& layout,
                            const MeshCommunicators& peers, const StepStreams& streams, Trace* trace,
@@ -62,7 +73,7 @@ TrainingStep::TrainingStep(Context& context, const Experiment& experiment, const
   parameters_ = std::make_unique<Parameters>(
       context, list_.specs(), dtype_of(train.precision()),
       Parameters::Sharing{peers.places(), layout.zero_stage, {&peers.dp(), streams.communication, trace}});
-  optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer);
+  optimizer_ = std::make_unique<Optimizer>(context, *parameters_, experiment.optimizer, experiment.loss_scale);
   replicas_ = std::make_unique<ReplicaSums>(list_.specs(), peers.places(), peers.tp_gradients());
   buckets.replicas = replicas_.get();
   norm_ = std::make_unique<GradientNorm>(context, *parameters_, model_specs(), peers.world(), streams.communication,
@@ -131,7 +142,7 @@ Pass TrainingStep::pass() const {
 }
 
 // The loss is a mean over the tokens that count in the whole global batch, which all ranks must know before the first
-// backward pass.
+// backward pass. Its gradient begins as loss scale / tokens.
 void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64_t step) {
   std::int64_t mine = 0;
   for (const Batch& batch : micro_batches) mine += batch.unmasked_tokens();
@@ -139,7 +150,7 @@ void TrainingStep::count_tokens(std::span<const Batch> micro_batches, std::int64
   reduce_scalar(count_, "token count", step);
   context_.device->record(streams_.communication, event_);
   traced_wait(*context_.device, context_.compute, event_, waits_track_, "token count", step);
-  context_.ops->reciprocal(context_.compute, scale_, count_, 1);
+  context_.ops->reciprocal(context_.compute, scale_, count_, optimizer_->control().scale);
 }
 
 // Over dp, on the communication stream, behind what is on the compute stream now.
@@ -175,9 +186,9 @@ void TrainingStep::add_tied_gradients(std::int64_t step) {
 
 StepReport TrainingStep::report() {
   Device& device = *context_.device;
-  float loss = 0, norm = 0, clip = 0;
+  float loss = 0, norm = 0, clip = 0, scale = 0;
   std::int32_t skip = 0;
-  std::int64_t count = 0, applied = 0;
+  std::int64_t count = 0, applied = 0, good = 0;
   const StepControl& control = optimizer_->control();
   device.record(streams_.communication, event_);
   traced_wait(device, context_.compute, event_, waits_track_, "loss", step_);
@@ -187,13 +198,15 @@ StepReport TrainingStep::report() {
   device.download(context_.compute, &clip, control.clip);
   device.download(context_.compute, &skip, control.skip);
   device.download(context_.compute, &applied, control.applied);
+  device.download(context_.compute, &scale, control.scale);
+  device.download(context_.compute, &good, control.good);
   device.synchronize(context_.compute);
   return {.loss = count > 0 ? static_cast<double>(loss) / static_cast<double>(count) : 0,
           .tokens = count,
           .grad_norm = norm,
           .clip = clip,
           .skipped = skip != 0,
-          .applied_updates = applied,
+          .progress = {.applied_updates = applied, .loss_scale = scale, .good_steps = good},
           .exposed_seconds = exposed_seconds_,
           .nonfinite = skip != 0 ? name_nonfinite() : ""};
 }

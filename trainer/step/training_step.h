@@ -36,6 +36,7 @@ struct Experiment {
   config::Model model;
   config::Train train;
   config::Optimizer optimizer;
+  config::LossScale loss_scale{};
   config::Numerics numerics = config::fast;
   std::uint64_t seed = 1;
 };
@@ -74,9 +75,9 @@ struct StepReport {
   double grad_norm = 0;     // before clipping
   double clip = 1;
   bool skipped = false;
-  std::int64_t applied_updates = 0;  // so far; skipped steps do not count
-  double exposed_seconds = 0;        // that the compute stream waited for the gradients' reduction (host streams)
-  std::string nonfinite;             // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
+  OptimizerProgress progress{};  // so far; skipped steps are no updates
+  double exposed_seconds = 0;    // that the compute stream waited for the gradients' reduction (host streams)
+  std::string nonfinite;         // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
 };
 
 class TrainingStep {
@@ -111,8 +112,9 @@ class TrainingStep {
   const ParamList& list() const { return list_; }
   // The whole model's parameters, of which list() is this rank's.
   const std::vector<ParamSpec>& model_specs() const { return model_specs_; }
-  // What this rank updates, replicas included: the last step's gradients, reduced, before clipping (a tied parameter's
-  // are in its owner's); the fp32 masters; AdamW's moments; and the weights, of the parameters' dtype.
+  // What this rank updates, replicas included: the last step's gradients, reduced, before clipping and times the loss
+  // scale (a tied parameter's are in its owner's); the fp32 masters; AdamW's moments; and the weights, of the
+  // parameters' dtype.
   std::vector<HeldTensor> held_gradients() const;
   std::vector<HeldTensor> held_masters() const;
   std::vector<HeldTensor> held_moments(int which) const;  // 1 or 2

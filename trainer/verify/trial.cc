@@ -24,11 +24,12 @@
 namespace trireme {
 namespace {
 
-void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment, const TrialOptions& options) {
+void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment, const OptimizerProgress& progress,
+          const TrialOptions& options) {
   CheckpointSaver saver(rank.context(), rank.peers().world(), options.scratch, {}, 1);
   saver.save({.step = options.steps,
               .cursor = std::int64_t{options.steps} * experiment.train.global_batch(),
-              .applied_updates = options.steps,
+              .progress = progress,
               .dtype = training.parameters().dtype(),
               .experiment = "trial\n",
               .config_json = "{}\n",
@@ -63,6 +64,7 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
   TrainingStep training(self.context(), experiment, layout, self.peers(), self.streams(), nullptr,
                         &seams_of(options).step);
   training.initialize();
+  OptimizerProgress progress;
   for (int step = 1; step <= options.steps; ++step) {
     whereabouts().step = step;
     std::vector<Batch> micro_batches;
@@ -70,6 +72,7 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
       micro_batches.push_back(trial_batch(experiment.model, batches.micro_range(step - 1, m)));
     training.run(step, micro_batches, learning_rate(experiment.optimizer, step - 1, options.steps));
     const StepReport report = training.report();
+    progress = report.progress;
     share.add_losses(report.loss);
     share.add_norms(report.grad_norm);
     if (report.skipped) share.add_skipped(fmt::format("step {} was skipped: {}", step, report.nonfinite));
@@ -78,7 +81,7 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
   }
   for (const HeldTensor& held : training.held_masters())
     *share.add_weights() = held_values(training.model_specs(), held, self.read(held.tensor));
-  if (!options.scratch.empty()) save(self, training, experiment, options);
+  if (!options.scratch.empty()) save(self, training, experiment, progress, options);
 }
 
 std::string read_file(const std::filesystem::path& path) {

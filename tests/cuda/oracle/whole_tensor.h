@@ -42,19 +42,29 @@ inline Result square_sums(const std::vector<Values>& tensors) {
   return sums;
 }
 
-struct Decision {
-  Result norm, clip;
-  double skip, applied;
+struct ScaleMoves {
+  double growth = 1, backoff = 1, least = 0, interval = 2000;
 };
-inline Decision decide_step(const Values& sums, double limit, double applied) {
+struct Decision {
+  Result norm, clip, factor;
+  double skip, applied, scale, good;
+};
+inline Decision decide_step(const Values& sums, double limit, double applied, double scale, double good,
+                            const ScaleMoves& moves) {
   double squares = 0;
   for (double one : sums) squares += one;
-  Decision decision{Result(1), Result(1), 0, applied};
-  decision.norm.add(0, std::sqrt(squares));
+  Decision decision{Result(1), Result(1), Result(1), 0, applied, scale, good + 1};
+  decision.norm.add(0, std::sqrt(squares) / scale);
   const double norm = decision.norm.value[0];
   decision.clip.add(0, norm > limit && limit > 0 ? limit / norm : 1);
+  decision.factor.add(0, decision.clip.value[0] / scale);
   decision.skip = !std::isfinite(round_to(kF32, norm));
   decision.applied += 1 - decision.skip;
+  const double grown = round_to(kF32, scale * moves.growth);
+  const bool grows = decision.skip == 0 && decision.good >= moves.interval;
+  if (decision.skip != 0) decision.scale = std::max(round_to(kF32, scale * moves.backoff), moves.least);
+  if (grows && std::isfinite(grown)) decision.scale = grown;
+  if (grows || decision.skip != 0) decision.good = 0;
   return decision;
 }
 
@@ -65,11 +75,11 @@ struct AdamWUpdate {
   Result master, m, v;
 };
 inline AdamWUpdate adamw(const Values& master, const Values& m, const Values& v, const Values& gradient,
-                         const AdamWSettings& s, double clip, double updates) {
+                         const AdamWSettings& s, double factor, double updates) {
   AdamWUpdate out{Result(master.size()), Result(master.size()), Result(master.size())};
   const double correction1 = 1 - std::pow(s.beta1, updates), correction2 = 1 - std::pow(s.beta2, updates);
   for (std::size_t i = 0; i < master.size(); ++i) {
-    const double g = clip * gradient[i];
+    const double g = factor * gradient[i];
     out.m.add(i, s.beta1 * m[i]);
     out.m.add(i, (1 - s.beta1) * g);
     out.v.add(i, s.beta2 * v[i]);

@@ -56,34 +56,71 @@ void find_nonfinite(Trial& trial) {
     }
 }
 
-// Positive terms: the tree of n is off by log2 n, or n - 1 in any order; the square root halves that.
+// Positive terms: the tree of n is off by log2 n, or n - 1 in any order; the square root halves that. The scale's
+// powers of two add nothing; the one scale that is none adds a rounding to each.
 void decide_step(Trial& trial) {
   struct Situation {
     std::int64_t sums;
-    double scale, limit;
+    double size, limit;
+    double scale = 1, good = 3;
+    oracle::ScaleMoves moves{};
   };
-  const Situation situations[] = {{1, 1, 0},         {7, 1, 1},    {1000, 1, 1}, {33, 1e-9, 1},
-                                  {9, kInfinity, 1}, {9, kNan, 1}, {0, 1, 1},    {9, 1, -1}};
+  const oracle::ScaleMoves usual{2, 0.5, 1, 2000};
+  const Situation situations[] = {
+      {1, 1, 0},
+      {7, 1, 1},
+      {1000, 1, 1},
+      {33, 1e-9, 1},
+      {9, kInfinity, 1},
+      {9, kNan, 1},
+      {0, 1, 1},
+      {9, 1, -1},
+      // gradients that carry a scale: clipped or not, in the midst of an interval, at its end
+      {1000, 0x1p32, 1, 65536, 3, usual},
+      {1000, 0x1p20, 1, 65536, 1998, usual},
+      {1000, 0x1p20, 1, 65536, 1999, usual},
+      {1000, 0x1p32, 1, 48000, 2500, usual},
+      // overflow: halved; down to the least; nowhere below
+      {1000, kInfinity, 1, 65536, 1999, usual},
+      {1000, kNan, 1, 1.5, 0, usual},
+      {1000, kNan, 1, 1, 7, usual},
+      // growth to what fp32 cannot hold
+      {5, 1, 0, 0x1p127, 1999, usual},
+      {5, 1, 0, 0x1p126, 1999, usual},
+      {5, 1, 0, 4, 0, {4, 0.25, 1, 1}}};
   for (const Situation& now : situations) {
     Operand sums = trial.normal({now.sums}, DType::kF32);
-    for (double& value : sums.values) value = std::abs(value) * now.scale;
+    for (double& value : sums.values) value = std::abs(value) * now.size;
     sums = trial.same_as(sums);
-    const StepControl control{trial.poisoned({1}, DType::kF32), trial.poisoned({1}, DType::kF32),
-                              trial.poisoned({1}, DType::kI32), trial.given({1}, DType::kI64, {41})};
-    trial.ops.decide_step(trial.stream, control, sums, static_cast<float>(now.limit));
-    const oracle::Decision want = oracle::decide_step(sums.values, now.limit, 41);
-    trial.describe(std::to_string(now.sums) + " sums of " + std::to_string(now.scale) + ", limit " +
-                   std::to_string(now.limit));
-    const double c = static_cast<double>(now.sums) + 3;
+    const StepControl control{.norm = trial.poisoned({1}, DType::kF32),
+                              .clip = trial.poisoned({1}, DType::kF32),
+                              .factor = trial.poisoned({1}, DType::kF32),
+                              .skip = trial.poisoned({1}, DType::kI32),
+                              .applied = trial.given({1}, DType::kI64, {41}),
+                              .scale = trial.given({1}, DType::kF32, {now.scale}),
+                              .good = trial.given({1}, DType::kI64, {now.good})};
+    trial.ops.decide_step(trial.stream, control, sums, static_cast<float>(now.limit),
+                          {.growth = static_cast<float>(now.moves.growth),
+                           .backoff = static_cast<float>(now.moves.backoff),
+                           .least = static_cast<float>(now.moves.least),
+                           .interval = static_cast<std::int64_t>(now.moves.interval)});
+    const oracle::Decision want = oracle::decide_step(sums.values, now.limit, 41, now.scale, now.good, now.moves);
+    trial.describe(std::to_string(now.sums) + " sums of " + std::to_string(now.size) + ", limit " +
+                   std::to_string(now.limit) + ", scale " + std::to_string(now.scale) + " after " +
+                   std::to_string(now.good));
+    const double c = static_cast<double>(now.sums) + 4;
     trial.expect_exactly("skip", control.skip, {want.skip});
     trial.expect_exactly("applied", control.applied, {want.applied});
+    trial.expect_exactly("scale", control.scale, {want.scale});
+    trial.expect_exactly("good", control.good, {want.good});
     trial.expect("norm", control.norm, want.norm, c);
     trial.expect("clip", control.clip, want.clip, c);
+    trial.expect("factor", control.factor, want.factor, c + 1);
     trial.forget();
   }
 }
 
-// m and v: two products of rounded factors and a sum, 4 roundings and one of clip g each. master: those, the rounded
+// m and v: two products of rounded factors and a sum, 4 roundings and one of factor g each. master: those, the rounded
 // corrections, square root (which halves v's), two divisions and three sums: below 16.
 void adamw(Trial& trial) {
   for (DType dtype : kActivationTypes)
@@ -96,11 +133,14 @@ void adamw(Trial& trial) {
           parameters.push_back(dtype == DType::kF32 ? masters.tensors[i]  // the same tensor
                                                     : trial.poisoned({kSizes[i]}, dtype).tensor);
         const AdamW settings{3e-2f, 0.9f, 0.95f, 1e-8f, 0.1f};
-        const float clip = 0.3f;
-        const StepControl control{{},
-                                  trial.given({1}, DType::kF32, {clip}),
-                                  trial.given({1}, DType::kI32, {double(skip)}),
-                                  trial.given({1}, DType::kI64, {updates})};
+        const float factor = 0.3f;
+        const StepControl control{.norm = {},
+                                  .clip = {},
+                                  .factor = trial.given({1}, DType::kF32, {factor}),
+                                  .skip = trial.given({1}, DType::kI32, {double(skip)}),
+                                  .applied = trial.given({1}, DType::kI64, {updates}),
+                                  .scale = {},
+                                  .good = {}};
         trial.ops.adamw(trial.stream, parameters, masters.tensors, m.tensors, v.tensors, gradients.tensors, control,
                         settings);
         for (std::size_t i = 0; i < std::size(kSizes); ++i) {
@@ -114,7 +154,7 @@ void adamw(Trial& trial) {
           }
           const oracle::AdamWUpdate want = oracle::adamw(
               masters.values[i], m.values[i], v.values[i], gradients.values[i],
-              {settings.learning_rate, settings.beta1, settings.beta2, settings.epsilon, settings.weight_decay}, clip,
+              {settings.learning_rate, settings.beta1, settings.beta2, settings.epsilon, settings.weight_decay}, factor,
               updates);
           trial.expect("master", masters.tensors[i], want.master, 16);
           trial.expect("m", m.tensors[i], want.m, 6);

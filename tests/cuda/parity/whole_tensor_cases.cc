@@ -125,13 +125,14 @@ void add_sum(Trial& trial) {
 
 void reciprocal(Trial& trial) {
   // The last is no fp32 number.
-  for (double count : {0.0, 1.0, 3.0, 4097.0, 0x1p25 + 1}) {
-    const Operand scale = trial.poisoned({1}, DType::kF32), given = trial.given({1}, DType::kI64, {count});
-    trial.ops.reciprocal(trial.stream, scale, given, 65536.0f);
-    trial.describe("count " + std::to_string(count));
-    trial.expect_exactly("scale", scale, {count == 0 ? 0 : oracle::round_to(oracle::kF32, 65536 / count)});
-    trial.forget();
-  }
+  for (double count : {0.0, 1.0, 3.0, 4097.0, 0x1p25 + 1})
+    for (double numerator : {1.0, 65536.0}) {
+      const Operand ratio = trial.poisoned({1}, DType::kF32), given = trial.given({1}, DType::kI64, {count});
+      trial.ops.reciprocal(trial.stream, ratio, given, trial.given({1}, DType::kF32, {numerator}));
+      trial.describe(std::to_string(numerator) + " / " + std::to_string(count));
+      trial.expect_exactly("ratio", ratio, {count == 0 ? 0 : oracle::round_to(oracle::kF32, numerator / count)});
+      trial.forget();
+    }
 }
 
 }  // namespace

@@ -166,6 +166,17 @@ TEST(ModelSize, ZeroDividesOptimizerThenGradientsThenParameters) {
   EXPECT_DOUBLE_EQ(memory_per_rank(run, 4).gradients, whole.gradients / 4);
 }
 
+TEST(ModelSize, SixteenBitsHalveParametersAndAddMasters) {
+  const config::Run wide = resolved(kSound + "model: {vocab_size: 512}\n");
+  for (const config::Precision precision : {config::bf16, config::fp16}) {
+    config::Run narrow = wide;
+    narrow.mutable_train()->set_precision(precision);
+    EXPECT_DOUBLE_EQ(memory_per_rank(narrow, 1).parameters, memory_per_rank(wide, 1).parameters / 2);
+    EXPECT_DOUBLE_EQ(memory_per_rank(narrow, 1).optimizer, memory_per_rank(wide, 1).optimizer * 3 / 2);
+    EXPECT_DOUBLE_EQ(memory_per_rank(narrow, 1).gradients, memory_per_rank(wide, 1).gradients);
+  }
+}
+
 TEST(ModelSize, RecomputationKeepsLess) {
   config::Run run = resolved(kSound + "model: {vocab_size: 512}\n");
   const double none = memory_per_rank(run, 1).activations;

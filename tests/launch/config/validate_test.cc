@@ -97,6 +97,21 @@ TEST(Validate, LearningRatesAndBetasMustMakeSense) {
                     HasSubstr("epsilon: 0 is too small; it must be more than 0")));
 }
 
+TEST(Validate, LossScalesArePowersOfTwoThatTheirLeastDoesNotExceed) {
+  EXPECT_EQ(problems_of(kSound + "loss_scale: {initial: 1048576, growth_interval: 500, min: 0.25}\n"), "");
+  EXPECT_THAT(problems_of(kSound + "loss_scale: {initial: 1000, backoff_factor: 0.3}\n"),
+              AllOf(HasSubstr("run.yaml:2:23: loss_scale.initial: 1000 is no power of two, and would round every "
+                              "gradient; the nearest are 512 and 1024"),
+                    HasSubstr("backoff_factor: 0.3 is no power of two, and would round every gradient; the nearest are "
+                              "0.25 and 0.5")));
+  EXPECT_THAT(problems_of(kSound + "loss_scale: {initial: 16, min: 32}\n"),
+              HasSubstr("loss_scale.min: 32 is more than initial 16"));
+  EXPECT_THAT(problems_of(kSound + "loss_scale: {growth_interval: 0, growth_factor: 0.5, backoff_factor: 1}\n"),
+              AllOf(HasSubstr("growth_interval: 0 is too small; it must be at least 1"),
+                    HasSubstr("growth_factor: 0.5 is too small; it must be at least 1"),
+                    HasSubstr("backoff_factor: 1 is too large; it must be less than 1")));
+}
+
 TEST(Validate, TheMeshMustBeTheRanks) {
   EXPECT_EQ(problems_of(kSound, {}, 4), "");
   EXPECT_THAT(problems_of(kSound + "mesh: {dp: 2}\n", {}, 4),

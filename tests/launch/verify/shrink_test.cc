@@ -48,6 +48,17 @@ TEST(Shrink, SaysWhatItChangedAndNothingElse) {
   EXPECT_TRUE(shrink(shrunk.run).changes.empty()) << "shrinking twice changes " << shrink(shrunk.run).changes[0].field;
 }
 
+TEST(Shrink, OfFp16TheLossScaleMovesAndDoesNotOverflow) {
+  config::Run run = recipe("llama-8b");
+  run.mutable_train()->set_precision(config::fp16);
+  run.mutable_loss_scale()->set_min(4096);
+  const config::Run after = shrink(run).run;
+  expect_sound(after);
+  EXPECT_LE(after.loss_scale().initial(), 1024);
+  EXPECT_EQ(after.loss_scale().growth_interval(), 2);
+  EXPECT_EQ(shrink(recipe("llama-8b")).run.loss_scale().initial(), 65536) << "others do not read it";
+}
+
 TEST(Shrink, KeepsStagesThatRecomputeUnlikeParts) {
   config::Run run = recipe("llama-70b");
   run.clear_recompute();

@@ -31,6 +31,14 @@ TEST(Verify, FindsNothingWhereNothingIsWrong) {
   EXPECT_NE(report.text.find("The layout is not part of this experiment."), std::string::npos) << report.text;
 }
 
+TEST(Verify, TriesALossScaleThatMoves) {
+  config::Run run = small_run("mesh: {dp: 2, pp: 2}\nzero: {stage: 1}\n");
+  run.mutable_train()->set_precision(config::fp16);
+  const VerifyReport report = verify_run(run);
+  EXPECT_TRUE(report.agrees) << report.text;
+  EXPECT_NE(report.text.find("loss_scale.growth_interval"), std::string::npos) << report.text;
+}
+
 TEST(Verify, TriesStagesThatRecomputeUnlikeParts) {
   const VerifyReport report = verify_run(small_run("mesh: {pp: 2}\nrecompute: [full, none]\n"));
   EXPECT_TRUE(report.agrees) << report.text;

@@ -45,7 +45,7 @@ std::vector<AxisPlaces> any_grid() {
 
 void any_cuts_and_ranks() {
   Model model{.specs = small_model(*rc::gen::arbitrary<bool>())};
-  model.dtype = *rc::gen::element(DType::kF32, DType::kBF16);
+  model.dtype = *rc::gen::element(DType::kF32, DType::kBF16, DType::kF16);
   model.seed = *rc::gen::inRange<std::uint64_t>(1, 1000);
   const std::uint64_t max_file_bytes = *rc::gen::element<std::uint64_t>(1, 300, 1000, kMaxFileBytes);
   const ScratchFolder folder;
@@ -150,6 +150,24 @@ TEST(Fp16, EveryValueIsItsDefinition) {
   }
   EXPECT_EQ(from_fp16(0xFC00), -std::numeric_limits<float>::infinity());
   EXPECT_NE(from_fp16(0x7C01), from_fp16(0x7C01));
+}
+
+TEST(Fp16, RoundsToNearestTiesToEven) {
+  // Between any two neighbours, the last of which is past the largest: to the nearer one, in the middle to the even
+  // one.
+  for (std::uint32_t bits = 0; bits < 0x7C00; ++bits) {
+    const float low = from_fp16(static_cast<std::uint16_t>(bits));
+    const float high = bits == 0x7BFF ? 65536 : from_fp16(static_cast<std::uint16_t>(bits + 1));
+    const float middle = low + (high - low) / 2;  // exact
+    ASSERT_EQ(round_to_fp16(low), bits);
+    ASSERT_EQ(round_to_fp16(middle), bits + bits % 2) << low;
+    ASSERT_EQ(round_to_fp16(std::nextafter(middle, 0.0f)), bits) << low;
+    ASSERT_EQ(round_to_fp16(std::nextafter(middle, 1e6f)), bits + 1) << low;
+    ASSERT_EQ(round_to_fp16(-middle), (bits + bits % 2) | 0x8000) << low;
+  }
+  EXPECT_EQ(round_to_fp16(std::numeric_limits<float>::infinity()), 0x7C00);
+  EXPECT_EQ(round_to_fp16(std::numeric_limits<float>::denorm_min()), 0);
+  EXPECT_EQ(round_to_fp16(std::bit_cast<float>(0x7F800001u)) & 0x7E00, 0x7E00);  // NaN stays NaN
 }
 
 }  // namespace

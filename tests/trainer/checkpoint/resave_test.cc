@@ -42,7 +42,7 @@ std::vector<ParamSpec> specs_of(const config::Model& model) {
 
 TEST(Resave, AnyNumberOfRanksWritesTheSameBytes) {
   for (const auto family : {config::Model::gpt2, config::Model::llama})
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
       const ScratchFolder folder;
       const config::Model model = tiny(family);
       ASSERT_EQ(save_model(folder.path(), {.specs = specs_of(model), .dtype = dtype}).error, "");

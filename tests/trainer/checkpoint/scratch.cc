@@ -94,7 +94,9 @@ HeldModel::HeldModel(LocalRank& rank, const Model& model, const std::vector<Axis
   context_ = {.device = &rank.device(), .ops = nullptr, .arena = nullptr, .compute = rank.compute()};
   state_ = {.step = model.step,
             .cursor = 8 * model.step,
-            .applied_updates = model.step - 1,
+            .progress = {.applied_updates = model.step - 1,
+                         .loss_scale = static_cast<float>(1 << model.step % 8),
+                         .good_steps = model.step % 5},
             .dtype = model.dtype,
             .experiment = model.experiment,
             .config_json = "{\"model_type\": \"small\"}\n",
@@ -182,7 +184,10 @@ Loaded load_model(const fs::path& folder, const Model& model, const std::vector<
       if (const auto resumed = load_newest(held.context(), rank.comm(), folder, held.state(), mine.passed_over)) {
         mine.step = resumed->step;
         EXPECT_EQ(resumed->cursor, 8 * resumed->step);
-        EXPECT_EQ(resumed->applied_updates, resumed->step - 1);
+        EXPECT_EQ(resumed->progress.applied_updates, resumed->step - 1);
+        const bool scaled = model.dtype == DType::kF16;
+        EXPECT_EQ(resumed->progress.loss_scale, scaled ? static_cast<float>(1 << resumed->step % 8) : 1);
+        EXPECT_EQ(resumed->progress.good_steps, scaled ? resumed->step % 5 : 0);
         held.expect_values(model);
       }
     } catch (const DamagedDataError& error) {

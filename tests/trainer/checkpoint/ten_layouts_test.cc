@@ -170,7 +170,7 @@ class TenLayouts {
     with_ranks(drawn, [&](SmallRun& run) {
       const Resumed resumed = load_checkpoint(run.rank().context(), run.peers(), folder / kName, state_of(run));
       EXPECT_EQ(resumed.step, kBefore);
-      run.step().optimizer().resume(resumed.applied_updates);
+      run.step().optimizer().resume(resumed.progress);
       if (!copy.empty()) save(run, copy);
       for (int step = kBefore + 1; step <= kBefore + steps; ++step) {
         if (before_step) before_step(run, step);
@@ -197,7 +197,7 @@ class TenLayouts {
   CheckpointState state_of(SmallRun& run) const {
     return {.step = kBefore,
             .cursor = kBefore * kSamples,
-            .applied_updates = kBefore,
+            .progress = {.applied_updates = kBefore},
             .dtype = run.step().parameters().dtype(),
             .experiment = experiment_.model.DebugString(),
             .config_json = "{}",

@@ -25,7 +25,7 @@ Experiment experiment_of(config::Model::Family family) {
 CheckpointState state_of(TrainingStep& training, std::int64_t step) {
   CheckpointState state{.step = step,
                         .cursor = 4 * step,
-                        .applied_updates = step,
+                        .progress = {.applied_updates = step},
                         .dtype = training.parameters().dtype(),
                         .experiment = "small",
                         .config_json = "{}",
@@ -82,7 +82,7 @@ TEST(LocalTensorCheckpoint, WhatOneLayoutWroteAnyOtherReadsAndWritesAgain) {
         const auto resumed = load_newest(run.rank().context(), run.rank().peers(), scratch.path() / "written",
                                          state_of(run.step(), 0), passed_over);
         ASSERT_TRUE(resumed);
-        run.step().optimizer().resume(resumed->applied_updates);
+        run.step().optimizer().resume(resumed->progress);
         EXPECT_TRUE(saved(run, scratch.path() / std::to_string(mesh.ranks()), 1) == written) << to_string(mesh);
       });
   }

@@ -151,7 +151,7 @@ TEST_P(HuggingFace, LossAndGradientsAreTransformersAsFarAsRoundingDeterminesThem
 TEST_P(HuggingFace, OurConfigSaysOfTheModelWhatTheirsSays) {
   std::ifstream in(from.directory + "/config.json");
   const nlohmann::json theirs = nlohmann::json::parse(in);
-  const nlohmann::json ours = nlohmann::json::parse(hugging_face_config(from.model, "float32", 0));
+  const nlohmann::json ours = nlohmann::json::parse(hugging_face_config(from.model, DType::kF32, 0));
   for (const auto& [name, value] : ours.items())
     if (theirs.contains(name) && name != "initializer_range" && name != "use_cache") {
       EXPECT_EQ(value, theirs.at(name)) << name;

@@ -59,9 +59,21 @@ float norm_of(int dp, int zero_stage, Order order, double padding) {
     const ArenaTensor scalars[] = {self.context().arena->allocate({1}, DType::kF32, "norm"),
                                    self.context().arena->allocate({1}, DType::kF32, "clip"),
                                    self.context().arena->allocate({1}, DType::kI32, "skip"),
-                                   self.context().arena->allocate({1}, DType::kI64, "applied")};
-    self.context().ops->fill(self.context().compute, scalars[3], 0);
-    self.context().ops->decide_step(self.context().compute, {scalars[0], scalars[1], scalars[2], scalars[3]}, sums, 1);
+                                   self.context().arena->allocate({1}, DType::kI64, "applied"),
+                                   self.context().arena->allocate({1}, DType::kF32, "factor"),
+                                   self.context().arena->allocate({1}, DType::kF32, "scale"),
+                                   self.context().arena->allocate({1}, DType::kI64, "good")};
+    for (const int zero : {3, 6}) self.context().ops->fill(self.context().compute, scalars[zero], 0);
+    self.context().ops->fill(self.context().compute, scalars[5], 1);
+    self.context().ops->decide_step(self.context().compute,
+                                    {.norm = scalars[0],
+                                     .clip = scalars[1],
+                                     .factor = scalars[4],
+                                     .skip = scalars[2],
+                                     .applied = scalars[3],
+                                     .scale = scalars[5],
+                                     .good = scalars[6]},
+                                    sums, 1, LossScale());
     norms[static_cast<std::size_t>(rank)] = static_cast<float>(self.read(scalars[0])[0]);
   });
   for (const float norm : norms) EXPECT_EQ(norm, norms[0]);

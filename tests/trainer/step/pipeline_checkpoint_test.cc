@@ -26,7 +26,7 @@ Experiment tied_experiment() {
 CheckpointState state_of(SmallRun& run, const Experiment& experiment) {
   return {.step = 1,
           .cursor = kSamples,
-          .applied_updates = 1,
+          .progress = {.applied_updates = 1},
           .dtype = run.step().parameters().dtype(),
           .experiment = experiment.model.DebugString(),
           .config_json = "{}",
@@ -65,7 +65,7 @@ double load_and_train(const Layout& layout, const std::filesystem::path& folder)
     std::vector<PassedOver> passed_over;
     const auto resumed = load_newest(run.rank().context(), run.peers(), folder, state_of(run, experiment), passed_over);
     ASSERT_TRUE(resumed);
-    run.step().optimizer().resume(resumed->applied_updates);
+    run.step().optimizer().resume(resumed->progress);
     losses[static_cast<std::size_t>(rank)] = run.run(2, 1e-2).loss;
     run.run(3, 1e-2);
   });

@@ -62,7 +62,7 @@ History train(const Experiment& experiment, const Layout& layout, std::int64_t m
     mine.evaluated = run.rank().read(run.step().sample_losses(batch));
     for (int step = 1; step <= kSteps; ++step) {
       const StepReport report = run.run(step, 1e-2);
-      EXPECT_EQ(report.applied_updates, step);  // not one for each micro-batch
+      EXPECT_EQ(report.progress.applied_updates, step);  // not one for each micro-batch
       mine.losses.push_back(report.loss);
       mine.norms.push_back(report.grad_norm);
     }

@@ -115,7 +115,7 @@ TEST(TrainingStep, SeveralStepsOfAdamWAreTheOraclesAsFarAsRoundingDeterminesThem
       got.losses.push_back(report.loss);
       got.norms.push_back(report.grad_norm);
       clipped = clipped || report.clip < 1;
-      EXPECT_EQ(report.applied_updates, step);
+      EXPECT_EQ(report.progress.applied_updates, step);
     }
     got.masters = run.masters();
     EXPECT_TRUE(clipped);
@@ -232,13 +232,13 @@ TEST(TrainingStep, AGradientThatIsNotFiniteSkipsTheStepOnAllRanksAndNamesItsRank
     run.set_weights(broken);
     const StepReport report = run.run(2, 1e-2);
     EXPECT_TRUE(report.skipped);
-    EXPECT_EQ(report.applied_updates, 1);
+    EXPECT_EQ(report.progress.applied_updates, 1);
     EXPECT_THAT(report.nonfinite, testing::StartsWith("rank 1: "));
     run.set_weights(before);
     const StepReport next = run.run(3, 1e-2);
     EXPECT_FALSE(next.skipped);
     EXPECT_EQ(next.nonfinite, "");
-    EXPECT_EQ(next.applied_updates, 2);
+    EXPECT_EQ(next.progress.applied_updates, 2);
   });
 }
 

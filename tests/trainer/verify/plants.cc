@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/host/host_device.h"
+#include "cuda/host/host_stream.h"
 #include "tests/trainer/verify/planted_communicator.h"
 #include "tests/trainer/verify/planted_rank.h"
 #include "tests/trainer/verify/planted_sums.h"
@@ -37,8 +38,11 @@ TrialSeams scheduled(void (*change)(Schedule&, const AxisPlaces&)) {
 
 TrialSeams loss_averaged_per_rank() {
   TrialSeams seams = planted_ops([](Kernels& planted) {
-    planted.reciprocal = [](Stream stream, Tensor scale, Tensor count, float numerator) {
-      host_kernels().reciprocal(stream, scale, count, numerator / static_cast<float>(places(Axis::kDp)));
+    planted.reciprocal = [](Stream stream, Tensor ratio, Tensor count, Tensor numerator) {
+      host_kernels().reciprocal(stream, ratio, count, numerator);
+      host::enqueue(stream, [ratio, ranks = places(Axis::kDp)](int) {
+        *reinterpret_cast<float*>(ratio.data) /= static_cast<float>(ranks);
+      });
     };
   });
   seams.world =
