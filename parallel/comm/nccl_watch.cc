@@ -128,8 +128,10 @@ void NcclWatch::look_at(Line& line) {
     return line.pending.empty() ? "in the group " + line.members.group
                                 : "in " + to_string(line.pending.front().call, line.members);
   };
-  if (ledger_ != nullptr && ledger_->anyone_died()) {
-    raise(ledger_->obituary() + ". " + line.members.rank(line.rank) + " was " + place());
+  const auto waited = line.inside ? Clock::now() - line.since : Clock::duration(0);
+  const std::string lost = ledger_ == nullptr ? "" : ledger_->lost(waited);
+  if (!lost.empty()) {
+    raise(lost + ". " + line.members.rank(line.rank) + " was " + place());
     return;
   }
   std::string why;
@@ -146,7 +148,7 @@ void NcclWatch::look_at(Line& line) {
               line.members.rank(line.rank) + " is in " + to_string(call, line.members) + others(line, call));
         return;
       }
-  if (Clock::now() - line.since > timeout_)
+  if (waited > timeout_)
     raise(line.members.rank(line.rank) + " has waited for " + std::to_string(timeout_.count()) + " ms in " +
           to_string(call, line.members) + others(line, call));
 }
@@ -175,6 +177,7 @@ std::string NcclWatch::others(const Line& line, const Call& call) const {
 void NcclWatch::raise(const std::string& what) {
   if (!failure_.empty()) return;
   failure_ = what;
+  if (ledger_ != nullptr) ledger_->give_up(what);
   fuse_ = std::thread([this, what] {
     std::unique_lock lock(mutex_);
     const auto end = Clock::now() + kPatience;
