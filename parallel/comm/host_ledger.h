@@ -39,7 +39,7 @@ class HostLedger {
   void farewell();  // this process will end, and that is no failure, or one that is told by other means
 
   // A group's line, in which its calls stand. Groups beyond kLines share the last: their reports say less.
-  static constexpr int kLines = 12;
+  static constexpr int kLines = 40;
   int open_line();
   void enter(int line, const Call& call, const Members& members);
   void leave(int line);

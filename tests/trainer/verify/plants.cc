@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "cuda/host/host_device.h"
-#include "cuda/host/host_stream.h"
 #include "tests/trainer/verify/planted_communicator.h"
 #include "tests/trainer/verify/planted_rank.h"
 #include "tests/trainer/verify/planted_sums.h"
@@ -38,11 +37,10 @@ TrialSeams scheduled(void (*change)(Schedule&, const AxisPlaces&)) {
 
 TrialSeams loss_averaged_per_rank() {
   TrialSeams seams = planted_ops([](Kernels& planted) {
-    planted.reciprocal = [](Stream stream, Tensor ratio, Tensor count, Tensor numerator) {
-      host_kernels().reciprocal(stream, ratio, count, numerator);
-      host::enqueue(stream, [ratio, ranks = places(Axis::kDp)](int) {
-        *reinterpret_cast<float*>(ratio.data) /= static_cast<float>(ranks);
-      });
+    planted.reciprocal = [](Stream stream, Tensor ratio, Tensor count, Tensor) {
+      const Tensor part = planted_rank().zeros({1});
+      host_kernels().fill(stream, part, 1 / static_cast<float>(places(Axis::kDp)));
+      host_kernels().reciprocal(stream, ratio, count, part);
     };
   });
   seams.world =
