@@ -12,8 +12,8 @@ std::string circumstances(std::int64_t rows, std::int64_t columns, std::int64_t 
 struct Size {
   std::int64_t rows, columns, entries, first;
 };
-constexpr Size kSizes[] = {{1, 1, 1, 0}, {7, 33, 5, 0},     {64, 17, 40, 100},
-                           {0, 8, 3, 0}, {131, 200, 3, -1}, {9, 1024, 50, 7}};
+constexpr Size kSizes[] = {{1, 1, 1, 0},      {7, 33, 5, 0},    {64, 17, 40, 100}, {0, 8, 3, 0},
+                           {131, 200, 3, -1}, {9, 1024, 50, 7}, {700, 16, 3, 0},   {3, 4200, 2, 5}};
 
 void embedding_forward(Trial& trial) {
   for (const Size& size : kSizes) {

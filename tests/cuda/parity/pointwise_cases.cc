@@ -16,6 +16,20 @@ Operand spread(Trial& trial, const Shape& shape, DType dtype) {
   return trial.same_as(x);
 }
 
+// Tensors that begin on no 16 bytes, as the shares of ranks do.
+void gelu_forward_within(Trial& trial) {
+  for (DType dtype : kActivationTypes) {
+    constexpr std::int64_t kElements = 2100;
+    const Operand x = spread(trial, {kElements + 1}, dtype), y = trial.poisoned({kElements + 1}, dtype);
+    trial.ops.gelu_forward(trial.stream, y.tensor.flat(1, kElements + 1), x.tensor.flat(1, kElements + 1));
+    trial.describe("from the second element on");
+    const oracle::Values inputs(x.values.begin() + 1, x.values.end());
+    trial.expect("y", y.tensor.flat(1, kElements + 1), oracle::gelu_forward(inputs), kPointwise);
+    trial.expect_exactly("what lies before y", y.tensor.flat(0, 1), {y.values[0]});
+    trial.forget();
+  }
+}
+
 void gelu_forward(Trial& trial) {
   for (std::int64_t n : kSizes)
     for (DType dtype : kActivationTypes) {
@@ -25,6 +39,7 @@ void gelu_forward(Trial& trial) {
       trial.expect("y", y, oracle::gelu_forward(x.values), kPointwise);
       trial.forget();
     }
+  gelu_forward_within(trial);
 }
 
 void gelu_backward(Trial& trial) {
@@ -44,7 +59,8 @@ void gelu_backward(Trial& trial) {
 struct Size {
   std::int64_t rows, features;
 };
-constexpr Size kGated[] = {{1, 1}, {3, 5}, {2, 64}, {9, 131}, {0, 4}, {40, 333}};
+// The last two have whole 16-byte packs; on a GPU several rows share a block, or a row is longer than one.
+constexpr Size kGated[] = {{1, 1}, {3, 5}, {2, 64}, {9, 131}, {0, 4}, {40, 333}, {37, 72}, {3, 2104}};
 
 void swiglu_forward(Trial& trial) {
   for (auto [rows, features] : kGated)

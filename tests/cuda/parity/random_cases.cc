@@ -7,7 +7,7 @@ namespace {
 struct Size {
   std::int64_t rows, columns;
 };
-constexpr Size kSizes[] = {{1, 1}, {3, 7}, {5, 66}, {2, 259}, {0, 8}, {17, 64}};
+constexpr Size kSizes[] = {{1, 1}, {3, 7}, {5, 66}, {2, 259}, {0, 8}, {17, 64}, {37, 72}, {3, 2104}};
 constexpr std::uint64_t kKey = 0xFEDCBA9876543210u;
 
 // A product with a rounded 1 / (1 - p), and a sum.
