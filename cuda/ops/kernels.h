@@ -122,10 +122,14 @@ struct Kernels {
   // one row to the next; an empty range gives o = 0, lse = -inf. That says causal, full, packed documents and cached
   // keys alike. s_j = scale q k_j; lse = log sum_j exp(s_j); o = sum_j drop(exp(s_j - lse)) v_j. Never [R, K] in
   // memory. Dropped by (sample and offset of the query's row, offset of the key's row, head + first_head); `rows`
-  // describes both (then K = R) and is read only if dropout.probability > 0.   4 D H (pairs) FLOP.
+  // describes both (then K = R) and is read only if dropout.probability > 0. Of 16-bit activations a back end may round
+  // exp(s_j - m), m the largest s of the row so far, to their dtype before it is multiplied by v_j.   4 D H (pairs)
+  // FLOP.
   void (*attention_forward)(Stream, Tensor o, Tensor lse, Tensor q, Tensor kv, Tensor keys, float scale, Dropout,
                             RowIds rows);
-  // dq [R, H, D], dkv [K, 2, Hk, D].  10 D H (pairs) FLOP.
+  // dq [R, H, D], dkv [K, 2, Hk, D]. With p_j = exp(s_j - lse), f_j what dropout multiplies by, delta = sum_d d_o o:
+  // ds_j = p_j (f_j d_o v_j - delta); dq = scale sum_j ds_j k_j, dk_j = scale sum_r ds_j q, dv_j = sum_r f_j p_j d_o.
+  // p_j and ds_j may be rounded as before. Sums over rows run in the order of heads, then rows.  10 D H (pairs) FLOP.
   void (*attention_backward)(Stream, Tensor dq, Tensor dkv, Tensor d_o, Tensor o, Tensor lse, Tensor q, Tensor kv,
                              Tensor keys, float scale, Dropout, RowIds rows);
 

@@ -132,13 +132,13 @@ RC_GTEST_PROP(HostAttention, AgreesWithTheOracleOnAnyRanges, (std::uint16_t seed
   const Operand dq = trial.poisoned({rows, 2, 8}, DType::kF32);
   const Operand dkv = trial.poisoned({keys, 2, 1, 8}, DType::kF32);
   trial.ops.attention_forward(trial.stream, o, lse, q, kv, given, 0.5f, {}, {});
-  const auto want = oracle::attention_forward(shape, q.values, kv.values, given.values, 0.5, {});
+  const auto want = oracle::attention_forward(shape, q.values, kv.values, given.values, 0.5, {}, {});
   const double c = static_cast<double>(2 * keys + 64);  // as in parity/attention_cases.cc
   trial.expect("o", o, want.o, c);
   trial.expect("lse", lse, want.lse, c);
   trial.ops.attention_backward(trial.stream, dq, dkv, d_o, o, lse, q, kv, given, 0.5f, {}, {});
   const auto slopes = oracle::attention_backward(shape, d_o.values, trial.read(o), trial.read(lse), q.values, kv.values,
-                                                 given.values, 0.5, {});
+                                                 given.values, 0.5, {}, {});
   trial.expect("dq", dq, slopes.dq, c);
   trial.expect("dkv", dkv, slopes.dkv, c);
   if (!parity::all_agree(trial.report)) RC_FAIL(parity::to_string(trial.report));

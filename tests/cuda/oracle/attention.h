@@ -41,14 +41,26 @@ struct AttentionDropout {
   }
 };
 
+// What rounding p and ds to 16 bits before they are multiplied may do to them: x is off by unit |x| + least, least half
+// of the smallest subnormal. Through the product, whose terms are p v (p d_o, ds k, ds q), a result is then off by the
+// sum of (unit |x| + least) times the other factor's magnitude: `rounding` beside each output. Where p is rounded
+// before dropout scales it, least is scaled too.
+struct AttentionRounding {
+  double unit = 0;
+  double least = 0;
+  double of(double x, double scale) const { return unit * std::abs(x) + scale * least; }
+};
+
 struct AttentionForward {
   Result o, lse;
+  Values o_rounding;
 };
 
 // ranges [rows, 2].
 inline AttentionForward attention_forward(const AttentionShape& shape, const Values& q, const Values& kv,
-                                          const Values& ranges, double scale, const AttentionDropout& dropout) {
-  AttentionForward out{Result(q.size()), Result(shape.rows * shape.heads)};
+                                          const Values& ranges, double scale, const AttentionDropout& dropout,
+                                          const AttentionRounding& rounding) {
+  AttentionForward out{Result(q.size()), Result(shape.rows * shape.heads), Values(q.size())};
   for (std::size_t r = 0; r < shape.rows; ++r)
     for (std::size_t h = 0; h < shape.heads; ++h) {
       const auto begin = static_cast<std::size_t>(ranges[2 * r]);
@@ -69,10 +81,14 @@ inline AttentionForward attention_forward(const AttentionShape& shape, const Val
       out.lse.value[at] = begin == end ? most : most + std::log(sum);
       out.lse.terms[at] = exponent_terms;
       for (std::size_t j = begin; j < end; ++j) {
-        const double p = std::exp(s.value[j - begin] - out.lse.value[at]) * dropout.factor(r, h, j);
+        const double factor = dropout.factor(r, h, j);
+        const double p = std::exp(s.value[j - begin] - out.lse.value[at]) * factor;
+        // o is divided by the sum of exp(s - maximum) at the end: what is rounded is up to 1, and p times the sum.
+        const double rounded = rounding.of(p, factor / sum);
         for (std::size_t d = 0; d < shape.head_size; ++d) {
-          const double term = p * kv[shape.v(j, h, d)];
-          out.o.add(shape.q(r, h, d), term, std::abs(term) * exponent_terms);
+          const double v = kv[shape.v(j, h, d)];
+          out.o.add(shape.q(r, h, d), p * v, std::abs(p * v) * exponent_terms);
+          out.o_rounding[shape.q(r, h, d)] += rounded * std::abs(v);
         }
       }
     }
@@ -81,13 +97,15 @@ inline AttentionForward attention_forward(const AttentionShape& shape, const Val
 
 struct AttentionBackward {
   Result dq, dkv;
+  Values dq_rounding, dkv_rounding;
 };
 
 // o and lse as they are given.
 inline AttentionBackward attention_backward(const AttentionShape& shape, const Values& d_o, const Values& o,
                                             const Values& lse, const Values& q, const Values& kv, const Values& ranges,
-                                            double scale, const AttentionDropout& dropout) {
-  AttentionBackward out{Result(q.size()), Result(kv.size())};
+                                            double scale, const AttentionDropout& dropout,
+                                            const AttentionRounding& rounding) {
+  AttentionBackward out{Result(q.size()), Result(kv.size()), Values(q.size()), Values(kv.size())};
   for (std::size_t r = 0; r < shape.rows; ++r)
     for (std::size_t h = 0; h < shape.heads; ++h) {
       Result delta(1);
@@ -104,6 +122,8 @@ inline AttentionBackward attention_backward(const AttentionShape& shape, const V
         const double exponent_terms = 1 + s.terms[0] + std::abs(total);
         const double ds = scale * p * (dp.value[0] - delta.value[0]);
         const double ds_terms = scale * p * (dp.terms[0] + delta.terms[0]) * exponent_terms;
+        const double p_rounded = rounding.of(p * factor, factor);
+        const double ds_rounded = rounding.of(ds, scale);
         for (std::size_t d = 0; d < shape.head_size; ++d) {
           const std::size_t at_q = shape.q(r, h, d);
           const std::size_t at_k = shape.k(j, h, d);
@@ -111,6 +131,9 @@ inline AttentionBackward attention_backward(const AttentionShape& shape, const V
           out.dkv.add(shape.v(j, h, d), dv, std::abs(dv) * exponent_terms);
           out.dq.add(at_q, ds * kv[at_k], ds_terms * std::abs(kv[at_k]));
           out.dkv.add(at_k, ds * q[at_q], ds_terms * std::abs(q[at_q]));
+          out.dkv_rounding[shape.v(j, h, d)] += p_rounded * std::abs(d_o[at_q]);
+          out.dq_rounding[at_q] += ds_rounded * std::abs(kv[at_k]);
+          out.dkv_rounding[at_k] += ds_rounded * std::abs(q[at_q]);
         }
       }
     }

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 namespace trireme::parity {
 namespace {
@@ -108,6 +109,7 @@ std::string to_string(const Report& report, bool everything) {
 Trial::Trial(Device& device, const Kernels& kernels, std::string op)
     : ops(kernels),
       stream(device.create_stream(StreamKind::kCompute, "parity")),
+      on_host(std::string_view(device.name()) == "host"),
       device_(device),
       op_(std::move(op)),
       random_(std::hash<std::string>()(op_)) {}
@@ -205,12 +207,18 @@ void Trial::compare(const char* output, const Tensor& got, const oracle::Values&
 }
 
 void Trial::expect(const char* output, const Tensor& got, const oracle::Result& want, double c) {
+  expect(output, got, want, c, oracle::Values(want.value.size(), 0));
+}
+
+void Trial::expect(const char* output, const Tensor& got, const oracle::Result& want, double c,
+                   const oracle::Values& rounding) {
   const double u = unit_roundoff(got.dtype);
   const oracle::Format& format = format_of(got.dtype);
   const double half_subnormal = std::ldexp(0.5, format.lowest - (format.digits - 1));
   oracle::Values tolerance(want.value.size());
   for (std::size_t at = 0; at < tolerance.size(); ++at)
-    tolerance[at] = (1 + u) * c * 0x1p-24 * want.terms[at] + u * std::abs(want.value[at]) + half_subnormal;
+    tolerance[at] =
+        (1 + u) * (c * 0x1p-24 * want.terms[at] + rounding[at]) + u * std::abs(want.value[at]) + half_subnormal;
   compare(output, got, want.value, tolerance);
 }
 

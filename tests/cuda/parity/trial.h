@@ -49,6 +49,7 @@ class Trial {
 
   const Kernels& ops;
   Stream stream;
+  const bool on_host;  // held to its own, tighter bound where the contract leaves a back end a choice
 
   // --- operands. Values are representable in the dtype.
   Operand normal(const Shape& shape, DType dtype, double deviation = 1, double mean = 0);
@@ -64,6 +65,9 @@ class Trial {
   void describe(std::string circumstances) { circumstances_ = std::move(circumstances); }
   oracle::Values read(const Tensor& tensor);
   void expect(const char* output, const Tensor& got, const oracle::Result& want, double c);
+  // Where a back end may round what the sum is made of, too: `rounding` bounds what that does to each element.
+  void expect(const char* output, const Tensor& got, const oracle::Result& want, double c,
+              const oracle::Values& rounding);
   void expect_exactly(const char* output, const Tensor& got, const oracle::Values& want);
   // Bit for bit what another call left.
   void expect_same(const char* output, const Tensor& got, const Tensor& other);
