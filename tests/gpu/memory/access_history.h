@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -62,9 +63,11 @@ class CellTable {
  public:
   explicit CellTable(std::size_t bytes) : words_(bytes * 4), bytes_(bytes * 16) {}
 
-  // Calls visit(cell, first byte, bytes) for the cells that hold [offset, offset + bytes).
-  template <class Visit>
-  void for_each(std::size_t offset, std::size_t bytes, const Visit& visit);
+  // Calls visit(cell, first byte) for the cells that hold [offset, offset + bytes), until it answers false.
+  // `kReplaces`: it leaves the same in every cell that it visits, so that a word's bytes need no stamps of their own
+  // any longer.
+  template <bool kReplaces, class Visit>
+  bool for_each(std::size_t offset, std::size_t bytes, const Visit& visit);
   void clear(std::size_t offset, std::size_t bytes);  // multiples of 4
 
  private:
@@ -74,14 +77,15 @@ class CellTable {
   LazyPages bytes_;
 };
 
-template <class Visit>
-void CellTable::for_each(std::size_t offset, std::size_t bytes, const Visit& visit) {
+template <bool kReplaces, class Visit>
+bool CellTable::for_each(std::size_t offset, std::size_t bytes, const Visit& visit) {
   const std::size_t end = offset + bytes;
   while (offset < end) {
     Cell* whole = word(offset);
     const std::size_t stop = offset / 4 * 4 + 4;
-    if (offset % 4 == 0 && end >= stop && !whole->write.split) {
-      visit(*whole, offset, std::size_t{4});
+    const bool all = offset % 4 == 0 && end >= stop;
+    if (all && !whole->write.split) {
+      if (!visit(*whole, offset)) return false;
       offset = stop;
       continue;
     }
@@ -89,17 +93,49 @@ void CellTable::for_each(std::size_t offset, std::size_t bytes, const Visit& vis
       for (std::size_t i = 0; i < 4; ++i) byte(stop - 4)[i] = *whole;
       whole->write.split = 1;
     }
-    for (; offset < stop && offset < end; ++offset) visit(*byte(offset), offset, std::size_t{1});
+    for (; offset < stop && offset < end; ++offset) {
+      if (!visit(*byte(offset), offset)) return false;
+    }
+    if (kReplaces && all) *whole = *byte(stop - 4);
   }
+  return true;
 }
+
+// Who accesses, and what it has seen: a warp's clock as of the last barrier that ordered the two.
+struct Actor {
+  const Operation* operation = nullptr;
+  std::uint32_t first_execution = 0;  // of the launch
+  std::uint32_t executions = 1;
+  std::uint32_t execution = 0;  // of the block
+  std::uint32_t clock = 0;
+  std::uint32_t warp = 0;
+  std::uint32_t lane = 0;
+  const std::uint32_t* seen = nullptr;  // [warps]; null: one thread is all there is
+  std::uint32_t seen_of_all = 0;        // the least of `seen`
+};
+
+enum class Access { kRead, kWrite, kAtomic };
+
+struct Conflict {
+  Stamp with{};
+  bool with_read = false;
+  std::size_t offset = 0;
+};
+
+// What the memory is shared by: blocks and operations, or the threads of one block.
+enum class Reach { kDevice, kBlock };
 
 // The operations that stamps speak of, and the readers that one stamp cannot hold.
 class AccessHistory {
  public:
-  explicit AccessHistory(std::size_t bytes) : cells(bytes) {}
+  AccessHistory(std::size_t bytes, Reach reach) : reach_(reach), cells_(bytes) {}
 
-  // Numbers for the executions of an operation; `count` blocks of a launch, or 1.
+  // Numbers for the executions of an operation: `count` blocks of a launch, or 1. Returns the first.
   std::uint32_t begin(const Operation& operation, std::uint32_t count);
+
+  // Stamps the bytes; answers with the first earlier access that it conflicts with.
+  std::optional<Conflict> record(const Actor& actor, Access access, std::size_t offset, std::size_t bytes);
+  void forget(std::size_t offset, std::size_t bytes);  // of memory that was released
 
   struct Origin {
     std::uint32_t first = 0;  // execution
@@ -109,14 +145,27 @@ class AccessHistory {
     std::string label{};
   };
   const Origin& origin(std::uint32_t execution) const;
-  bool ordered(std::uint32_t execution, const Operation& later) const;  // whether it happened before `later`
-
-  CellTable cells;
-  std::unordered_map<std::size_t, std::vector<Stamp>> concurrent_readers{};  // by offset of the byte or word
 
  private:
+  bool before(const Stamp& stamp, const Actor& actor) const;
+  bool operation_before(std::uint32_t execution, const Actor& actor) const;
+  bool same_launch(std::uint32_t execution, const Actor& actor) const {
+    return execution - actor.first_execution < actor.executions;
+  }
+  void merge(Stamp& stamp, const Actor& actor) const;
+  bool read(Cell& cell, const Actor& actor, std::size_t offset, Conflict& conflict);
+  bool write(Cell& cell, const Actor& actor, std::size_t offset, Conflict& conflict);
+  bool atomic(Cell& cell, const Actor& actor, std::size_t offset, Conflict& conflict);
+  bool readers_before(const Cell& cell, const Actor& actor, std::size_t offset, Conflict& conflict);
+
+  Reach reach_;
+  CellTable cells_;
+  std::unordered_map<std::size_t, std::vector<Stamp>> concurrent_readers_{};  // by word
   std::vector<Origin> origins_{};
   std::uint32_t next_ = 1;
+  mutable Origin last_{};  // the operation asked about last, and the answer
+  mutable std::uint64_t last_asker_ = 0;
+  mutable bool last_answer_ = false;
 };
 
 }  // namespace trireme::gpu

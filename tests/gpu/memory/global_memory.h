@@ -1,10 +1,10 @@
 // Device memory that knows, for every byte, whether it is allocated, whether somebody has written it, and who touched
 // it last, so that a wrong access is reported where it happens instead of as a wrong number later.
 //
-// Memory is mapped twice. The addresses that the program sees (`allocate`) have no access rights, so that host code
-// that follows a device pointer faults at once (`owns` tells a signal handler that it was ours); the stand-in itself
-// reads and writes through the second mapping (`read` and `write` return addresses in it). Addresses are aligned to 256
-// bytes, which is what CUDA promises, and on purpose to no more. Freed addresses are not handed out again.
+// The addresses that the program sees (`allocate`) have no access rights, so that host code that follows a device
+// pointer faults at once (`owns` tells a signal handler that it was ours); what lies there, the stand-in keeps
+// elsewhere (`read` and `write` return where). Addresses are aligned to 256 bytes, which is what CUDA promises, and on
+// purpose to no more. Freed addresses are not handed out again.
 //
 // Accesses by whole operations (copies, memset, collectives, GEMMs) go through `read` and `write`; those of a kernel's
 // threads through the interpreter. Two accesses to one byte, one of them a write, by operations of which neither
@@ -36,13 +36,15 @@ struct Allocation {
 
 class GlobalMemory {
  public:
+  static constexpr std::size_t kAddresses = std::size_t{1} << 38;  // 256 GiB: what a process may allocate in its life
+
   // `capacity`: bytes that can be allocated at a time; beyond it `allocate` answers nullptr, as cudaMalloc reports.
   explicit GlobalMemory(std::size_t capacity, Races races = Races::kReported);
   ~GlobalMemory();
   GlobalMemory(const GlobalMemory&) = delete;
   GlobalMemory& operator=(const GlobalMemory&) = delete;
 
-  // Contents are poison (0xFF, NaN in every format) and count as uninitialised. `label` appears in findings.
+  // Contents count as uninitialised. `label` appears in findings.
   std::byte* allocate(std::size_t bytes, const std::string& label = {});
 
   // Faults when `memory` is not the start of a live allocation. The caller has waited for all operations that use it.
@@ -51,6 +53,7 @@ class GlobalMemory {
   bool owns(const void* address) const;  // within device memory's addresses, allocated or not; async-signal-safe
   std::size_t free_bytes() const { return capacity_ - in_use_; }
   std::size_t capacity() const { return capacity_; }
+  Races races() const { return races_; }
 
   // What was allocated and never released, a line each, for the report of leaks.
   std::vector<std::string> leaks() const;
@@ -72,18 +75,23 @@ class GlobalMemory {
   std::size_t offset(const void* address) const {
     return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base_);
   }
-  void check_range(const Operation& operation, const void* address, std::size_t bytes, bool reading) const;
+  std::uint8_t* states() const { return reinterpret_cast<std::uint8_t*>(states_.data()); }
+  void check(const Operation& operation, const void* address, std::size_t bytes, Access access);
+  std::pair<Finding, std::string> complaint(const void* address, std::size_t bytes, bool reading) const;
+  std::string describe(const Conflict& conflict, const Actor& actor) const;
 
   std::size_t capacity_;
   std::size_t in_use_ = 0;
   Races races_;
-  std::size_t reserved_ = 0;                         // bytes of addresses
-  std::size_t next_ = 0;                             // offset of the next allocation
   std::byte* base_ = nullptr;                        // what the program sees: no access
-  std::byte* view_ = nullptr;                        // the same memory, for the stand-in
-  std::uint8_t* state_ = nullptr;                    // [reserved_], a ByteState each
+  LazyPages bytes_;                                  // what lies there
+  LazyPages states_;                                 // a ByteState each
+  std::size_t next_;                                 // offset of the next allocation
   std::map<std::size_t, Allocation> allocations_{};  // by offset; released ones stay
   std::unique_ptr<AccessHistory> history_{};         // null when races are ignored
+  std::pair<std::uint32_t, std::uint64_t> last_operation_{};
+  std::string last_label_{};
+  std::uint32_t last_execution_ = 0;
 };
 
 }  // namespace trireme::gpu
