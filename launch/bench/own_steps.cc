@@ -30,6 +30,11 @@ BenchLayout layout_of_one(const Workload& workload) {
 
 int all_threads() { return default_threads(*world_of_one()); }
 
+std::string description_of_device(int threads) {
+  const std::unique_ptr<MpiWorld> world = world_of_one();
+  return Rank(*world, config::auto_, threads).description();
+}
+
 OwnSteps::OwnSteps(const Workload& workload, config::Precision precision, int threads)
     : OwnSteps(world_of_one(), nullptr, workload, precision, threads, layout_of_one(workload)) {}
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "launch/bench/bench_layout.h"
@@ -44,6 +45,9 @@ class OwnSteps {
   double loss_ = 0;
   Exposure exposure_;
 };
+
+// What a rank alone would compute on, for the head of a table.
+std::string description_of_device(int threads);
 
 // Compute threads when none are asked for: the cores that this process may use.
 int all_threads();

@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "cuda/host/host_device.h"
 #include "launch/bench/op_bench.h"
 #include "launch/bench/own_steps.h"
 #include "launch/bench/step_bench.h"
@@ -87,7 +86,7 @@ void bench_ops(const OpFlags& flags) {
   MpiWorld world;
   Rank rank(world, config::auto_, threads);
   const double bandwidth = measure_copy_bandwidth(rank.context());
-  say(fmt::format("{} threads, {}; a copy moves {:.1f} GB/s\n", threads, host_description(), bandwidth / 1e9));
+  say(fmt::format("{} threads, {}; a copy moves {:.1f} GB/s\n", threads, rank.description(), bandwidth / 1e9));
   for (const config::Precision precision : flags.precisions()) {
     const double peak = measure_gemm_peak(rank.context(), dtype_of(precision));
     for (const Workload& workload : flags.workloads()) {
@@ -122,7 +121,7 @@ void bench_steps(const StepFlags& flags) {
     align.insert(align.end(), {Align::kRight, Align::kRight, Align::kLeft});
   }
   Table table(head, align);
-  say(fmt::format("{} threads, {}\n", threads, host_description()));
+  say(fmt::format("{} threads, {}\n", threads, description_of_device(threads)));
   for (const Workload& workload : flags.workloads())
     for (const config::Precision precision : flags.precisions()) {
       say(describe(workload, precision) + "\n");

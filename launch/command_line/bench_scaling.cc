@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "cuda/host/host_device.h"
 #include "launch/bench/own_steps.h"
 #include "launch/bench/scaling.h"
 #include "launch/bench/step_bench.h"
@@ -68,7 +67,7 @@ void bench_scaling(const ScalingFlags& flags) {
                            .mpirun = flags.mpirun,
                            .program = std::filesystem::read_symlink("/proc/self/exe")});
   say(fmt::format("{} {} a rank on {} {}, {}\n", flags.threads, flags.threads == 1 ? "thread" : "threads", cores,
-                  cores == 1 ? "core" : "cores", host_description()));
+                  cores == 1 ? "core" : "cores", description_of_device(flags.threads)));
   Table table({"size", "dtype", "layout", "tokens/s", "one rank's", "median ratio", "communication", "exposed",
                "of a step", "bubble", "all ratios"},
               {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,

@@ -52,7 +52,7 @@ VerifyReport verify_in(MpiWorld& world, const Flags& flags, std::span<const Plan
   check_plannable(loaded);
   const TrialSeams* seams = flags.plant.empty() ? nullptr : &plant_named(plants, flags.plant).seams;
   if (world.size() == 1) return verify_run(run, seams);
-  Rank rank(world, run.device(), 1);
+  Rank rank(world, config::host, 1);  // what is tried is the layout, whichever device will compute it
   require_one_configuration(rank.peers(), run);
   TrialProcesses processes(*rank.context().device, rank.peers());
   return verify_run(run, seams, &processes);

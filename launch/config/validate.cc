@@ -337,7 +337,6 @@ void check_implemented(const config::Run& run, const Sources& sources, Problems&
 void check_trainable(const config::Run& run, const Sources& sources, Problems& problems) {
   check_implemented(run, sources, problems);
   const Refusals refuse{sources, problems};
-  refuse(run.device() == config::cuda, "device", "training on CUDA is not implemented yet; write host or auto");
   refuse(!run.data().has_path(), "data.path", "no data set; name a folder that `trireme prepare` wrote");
 }
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sched.h>
 #include <unistd.h>
 
+#include "cuda/back_end.h"
 #include "cuda/host/host_device.h"
 #include "monitoring/error.h"
 
@@ -21,21 +23,69 @@ int default_threads(const MpiWorld& world) {
   return std::max(1, bound ? mine : mine / std::max(1, world.ranks_on_this_host()));
 }
 
-Rank::Rank(MpiWorld& world, config::Device device, int threads) {
-  if (device == config::cuda)
-    throw UserError("device: cuda is not part of this build; set device: host, or auto to take what there is");
-  device_ = make_host_device({.threads = threads});
+namespace {
+
+BackEndChoice choice_of(config::Device device) {
+  switch (device) {
+    case config::host:
+      return BackEndChoice::kHost;
+    case config::cuda:
+      return BackEndChoice::kCuda;
+    default:
+      return BackEndChoice::kAuto;
+  }
+}
+
+}  // namespace
+
+Rank::Rank(MpiWorld& world, config::Device device, int threads, Order sums) {
+  BackEnd back_end;
+  std::string failure;
+  try {
+    back_end =
+        open_back_end(choice_of(device), {.threads = threads}, world.rank_on_this_host(), world.ranks_on_this_host());
+  } catch (const UserError& error) {
+    failure = error.what();
+  }
+  device_ = std::move(back_end.device);
+  description_ = std::move(back_end.description);
+  const bool on_host = device_ != nullptr && !back_end.is_cuda;
+  if (!on_host) words_ = make_host_device({});
+  peers_ = world.world(on_host ? *device_ : *words_);
+  agree(*peers_, description_, failure);
+
   context_.device = device_.get();
-  context_.ops = &host_kernels();
+  context_.ops = back_end.kernels;
+  if (!on_host) {
+    nccl_.emplace(world, std::move(peers_), *device_, *back_end.kernels, sums);
+    peers_ = nccl_->world();
+    if (!nccl_->description().empty()) description_ += "; " + nccl_->description();
+  }
   context_.compute = device_->create_stream(StreamKind::kCompute, "compute");
   streams_.communication = device_->create_stream(StreamKind::kCommunication, "communication");
   streams_.transfers = device_->create_stream(StreamKind::kCommunication, "transfers");
-  peers_ = world.world(*device_);
+}
+
+void Rank::agree(Communicator& peers, const std::string& device, const std::string& failure) {
+  const std::string mine = failure.empty() ? "computes on " + device : "cannot begin: " + failure;
+  const auto kind = [](const std::string& word) { return word.substr(0, word.find(':')); };
+  const std::vector<std::string> all = peers.gather_to_all(mine, {-1, "devices"});
+  const auto say = [&](std::size_t rank) {
+    return all.size() == 1 ? all[rank] : "rank " + std::to_string(rank) + " " + all[rank];
+  };
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    if (kind(all[rank]) == "cannot begin") throw UserError(all.size() == 1 ? failure : say(rank));
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    if (kind(all[rank]) != kind(all[0]))
+      throw UserError(say(0) + ", and " + say(rank) +
+                      ": all ranks must compute on the same kind of device. Set device: host, or start ranks only "
+                      "where each has a GPU");
 }
 
 Rank::~Rank() {
   mesh_.reset();
   peers_.reset();
+  nccl_.reset();
   arena_.reset();
   device_->destroy_stream(streams_.transfers);
   device_->destroy_stream(streams_.communication);
@@ -56,8 +106,11 @@ const MeshCommunicators& Rank::connect(const MeshShape& mesh) {
 
 void Rank::take_memory(std::size_t bytes) {
   CHECK(memory_ == nullptr);
-  memory_ = device_->allocate(bytes);
+  constexpr std::size_t kAlignment = 4096;
+  const std::size_t staging = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  memory_ = device_->allocate(staging + staging_bytes());
   arena_.emplace(memory_, bytes);
+  if (nccl_) nccl_->take_staging(memory_ + staging);
   context_.arena = &*arena_;
 }
 

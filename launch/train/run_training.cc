@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include "cuda/host/host_device.h"
 #include "launch/config/hugging_face.h"
 #include "launch/config/problems.h"
 #include "launch/train/experiment.h"
@@ -44,18 +43,20 @@ std::string layout_text(const config::Run& run) {
                      run.mesh().cp(), run.mesh().tp(), run.zero().stage(), run.train().micro_batch());
 }
 
-void log_ledgers(const config::Run& run, const StepPlan& plan, int ranks, int threads, double peak_flops) {
+void log_ledgers(const config::Run& run, const StepPlan& plan, const Rank& rank, int ranks, int threads,
+                 double peak_flops) {
   const double per_token = flops_per_token(run.model());
   const double tokens = static_cast<double>(run.train().global_batch()) * run.model().sequence_length();
   log_info("{} parameters, {} FLOP a token, {} tokens and {} FLOP a step",
            human_count(static_cast<double>(plan.parameters)), human_count(per_token), human_count(tokens),
            human_count(per_token * tokens));
   log_info("{} {}, {} {} each, {}; GEMM peak {} FLOP/s", ranks, ranks == 1 ? "rank" : "ranks", threads,
-           threads == 1 ? "thread" : "threads", host_description(), human_count(peak_flops));
+           threads == 1 ? "thread" : "threads", rank.description(), human_count(peak_flops));
   Table table({"memory of a rank", "bytes"}, {Align::kLeft, Align::kRight});
   for (const auto& [what, bytes] : plan.bytes_at_peak)
     if (bytes > 0) table.row({what, human_bytes(static_cast<double>(bytes))});
-  table.total({"planned", human_bytes(static_cast<double>(plan.arena_bytes))});
+  if (rank.staging_bytes() > 0) table.row({"sums over ranks", human_bytes(static_cast<double>(rank.staging_bytes()))});
+  table.total({"planned", human_bytes(static_cast<double>(plan.arena_bytes + rank.staging_bytes()))});
   log_info("planned before the first step, and not exceeded after it:\n{}", table.text(2));
 }
 
@@ -65,13 +66,15 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
   const config::Run& run = loaded.run;
   const StopSignals signals;
   const int threads = run.run().has_threads() ? run.run().threads() : default_threads(world);
-  Rank rank(world, run.device(), threads);
+  Rank rank(world, run.device(), threads, run.numerics() == config::exact ? Order::kExact : Order::kFast);
   const Dataset dataset(run.data().path());
   const Experiment experiment = experiment_of(run);
   const BatchPlan batches = batch_plan_of(run, world.rank());
   const Layout layout = layout_of(run);
   const MeshCommunicators& peers = rank.connect(layout.mesh);
   const StepPlan plan = plan_step(experiment, layout, batches, world.rank());
+  // While there is memory beside the arena.
+  const double peak = measure_gemm_peak(rank.context(), dtype_of(run.train().precision())) * world.size();
   rank.take_memory(plan.arena_bytes);
 
   TrainRun what{.experiment = experiment,
@@ -94,7 +97,6 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
       what.weights_from = run.model().from();
   }
 
-  const double peak = measure_gemm_peak(rank.context(), dtype_of(run.train().precision())) * world.size();
   what.peak_flops = peak;
   const std::vector<std::string> hosts = rank.peers().gather_to_all(host_name(), {-1, "host names"});
   std::optional<RunRecord> record;
@@ -105,7 +107,7 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
     if (error) throw UserError("cannot make the run's folder " + what.dir.string() + ": " + error.message());
     record.emplace(what.dir, RunRecord::Attempt{layout_text(run), hosts, print_run(run)});
     attempt = record->attempt();
-    log_ledgers(run, plan, world.size(), threads, peak);
+    log_ledgers(run, plan, rank, world.size(), threads, peak);
   }
   what.attempt = std::stoi(rank.peers().gather_to_all(std::to_string(attempt), {-1, "attempt"})[0]);
 

@@ -1,5 +1,5 @@
-// What tests/parallel/CMakeLists.txt runs under mpirun: `test_mpi CLAIM direct|window|messages`. Exits 0 if the claim
-// holds on this rank, 1 if not, and as `trireme` would (4) after a PeerError.
+// What tests/parallel/CMakeLists.txt runs under mpirun: `test_mpi CLAIM direct|window|messages|nccl`, the last on GPUs.
+// Exits 0 if the claim holds on this rank, 1 if not, and as `trireme` would (4) after a PeerError.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -14,57 +14,16 @@
 
 #include <mpi.h>
 
-#include "cuda/host/host_device.h"
 #include "monitoring/error.h"
 #include "parallel/comm/mesh_communicators.h"
 #include "parallel/comm/mpi.h"
 #include "tests/parallel/comm/tree_reference.h"
+#include "tests/parallel/process_rank.h"
 
 namespace trireme {
 namespace {
 
-struct Rank {
-  Rank(MpiWorld& world, bool guard_memory)
-      : device(make_host_device({.guard_memory = guard_memory})),
-        stream(device->create_stream(StreamKind::kCommunication, "communication")),
-        transfers(device->create_stream(StreamKind::kCommunication, "transfers")),
-        compute(device->create_stream(StreamKind::kCompute, "compute")),
-        comm(world.world(*device)) {}
-  ~Rank() {
-    comm.reset();
-    device->destroy_stream(compute);
-    device->destroy_stream(transfers);
-    device->destroy_stream(stream);
-    for (std::byte* block : blocks) device->release(block);
-  }
-  Rank(const Rank&) = delete;
-  Rank& operator=(const Rank&) = delete;
-
-  template <class T>
-  Tensor tensor(const Shape& shape, DType dtype, const std::vector<T>& values) {
-    Tensor made{nullptr, dtype, shape};
-    CHECK(made.bytes() == values.size() * sizeof(T), "values of another size");
-    made.data = device->allocate(made.bytes());
-    blocks.push_back(made.data);
-    device->upload(stream, made, values.data());
-    return made;
-  }
-  Tensor floats(const std::vector<float>& values) {
-    return tensor<float>({static_cast<std::int64_t>(values.size())}, DType::kF32, values);
-  }
-  template <class T>
-  std::vector<T> read(const Tensor& from) {
-    std::vector<T> values(from.bytes() / sizeof(T));
-    device->download(stream, values.data(), from);
-    device->synchronize(stream);
-    return values;
-  }
-
-  std::unique_ptr<Device> device;
-  Stream stream, transfers, compute;
-  std::unique_ptr<Communicator> comm;
-  std::vector<std::byte*> blocks;
-};
+using Rank = ProcessRank;
 
 void expect(bool holds, const char* what) {
   if (holds) return;
@@ -367,7 +326,7 @@ int run(int argc, char** argv) {
                                                          {"killed-copying", killed_copying}};
   const auto claim = argc == 3 ? claims.find(argv[1]) : claims.end();
   if (claim == claims.end()) {
-    std::fprintf(stderr, "usage: test_mpi CLAIM direct|window|messages, where CLAIM is one of");
+    std::fprintf(stderr, "usage: test_mpi CLAIM direct|window|messages|nccl, where CLAIM is one of");
     for (const auto& [name, body] : claims) std::fprintf(stderr, " %s", name.c_str());
     std::fprintf(stderr, "\n");
     return 2;
@@ -377,7 +336,10 @@ int run(int argc, char** argv) {
   if (std::strcmp(argv[2], "messages") == 0) options.path = MpiOptions::Path::kMessages;
   MpiWorld world(options);
   try {
-    Rank self(world, claim->second != speed);  // guarding takes time
+    const bool on_gpu = std::strcmp(argv[2], "nccl") == 0;
+    Rank self(world, on_gpu                   ? RankKind::kGpu
+                     : claim->second == speed ? RankKind::kHost  // guarding takes time
+                                              : RankKind::kGuardedHost);
     claim->second(self);
     self.device->synchronize(self.stream);
     self.comm->gather_to_all("", {-1, "end of the test"});

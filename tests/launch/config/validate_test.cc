@@ -203,7 +203,7 @@ TEST(CheckRunnableHere, RefusesByNameWhatIsOnlyPlanned) {
     FAIL() << "must throw";
   } catch (const UserError& error) {
     EXPECT_THAT(error.what(), AllOf(Not(HasSubstr("mesh.pp")), HasSubstr("mesh.cp: context parallelism"),
-                                    HasSubstr("device: training on CUDA"), HasSubstr("data.path: no data set")));
+                                    Not(HasSubstr("device")), HasSubstr("data.path: no data set")));
   }
 }
 
