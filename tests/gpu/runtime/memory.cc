@@ -113,8 +113,7 @@ void Memory::drop(void* memory, bool ours) {
   }
   for (const Use& use : uses)
     if (!streams_.host_comes_after(use.stream, use.number))
-      end_with_finding("pinned memory " + hex(memory) + " was freed while " + use.label + " on stream " +
-                       std::to_string(use.stream) +
+      end_with_finding("pinned memory " + hex(memory) + " was freed while " + use.label +
                        " may still be under way: nothing waited for it; synchronize with the stream or an event first");
   const std::lock_guard lock(mutex_);
   pinned_.erase(static_cast<std::byte*>(memory));
@@ -167,8 +166,7 @@ void Memory::host_bytes_used(const Operation& operation, const void* begin, std:
   for (const Use& other : uses) {
     const bool overlaps = other.begin < use.end && use.begin < other.end;
     if (overlaps && (other.written || written) && at(*operation.before, other.stream) < other.number)
-      end_with_finding(operation.label + " on stream " + std::to_string(use.stream) + " and " + other.label +
-                       " on stream " + std::to_string(other.stream) + " both use pinned memory at " +
+      end_with_finding(operation.label + " and " + other.label + " both use pinned memory at " +
                        hex(std::max(use.begin, other.begin)) + ", and no event or synchronisation orders them");
   }
   // What this one comes after need not be compared with again, where it covers it.

@@ -196,7 +196,7 @@ TEST(GpuMemory, TheHostMayNotFollowADevicePointer) {
         volatile float* pointer = static_cast<float*>(memory.memory);
         std::exit(pointer[3] == 4.0F ? 0 : 1);
       },
-      "host code read or wrote device memory at 0x");
+      "host code read or wrote device memory: address 0x");
 }
 
 TEST(GpuMemory, MemoryLeftBehindIsALeak) {
