@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -87,6 +87,17 @@ class SmallGpu {
   std::map<std::string, std::byte*> variables_;
   std::map<std::string, std::shared_ptr<const Program>> programs_{};
 };
+
+// What was found while `action` ran; nullopt: nothing.
+template <class Action>
+std::optional<Fault> fault_of(const Action& action) {
+  try {
+    action();
+  } catch (const Fault& fault) {
+    return fault;
+  }
+  return std::nullopt;
+}
 
 // A kernel `k` with two pointers, %in and %out, and the thread's number in %t; `body` declares what else it needs.
 inline std::string kernel_of(const std::string& body) {
