@@ -80,7 +80,7 @@ class DkvKeys {
           const int key = first + h * 8 + lane_row();
           const float probability = begin <= key && key < end ? exp2_hardware(fmaf(score, to_exponent_, -lse)) : 0;
           const bool is_kept = (kept[h] >> (2 * n + e) & 1) != 0;
-          slope = probability * ((is_kept ? slope * in_.kept_factor : 0) - delta);
+          slope = probability * ((is_kept ? __fmul_rn(slope, in_.kept_factor) : 0) - delta);
           score = is_kept ? probability : 0;
         }
       }

@@ -134,7 +134,8 @@ class DqRows {
 #pragma unroll
       for (int n = 0; n < kStep / 8; ++n)
 #pragma unroll
-        for (int e = 0; e < 2; ++e) dp[n][2 * h + e] *= (kept >> (2 * n + e) & 1) != 0 ? in_.kept_factor : 0;
+        for (int e = 0; e < 2; ++e)
+          dp[n][2 * h + e] = (kept >> (2 * n + e) & 1) != 0 ? __fmul_rn(dp[n][2 * h + e], in_.kept_factor) : 0;
     }
   }
 

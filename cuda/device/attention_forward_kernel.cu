@@ -70,7 +70,7 @@ class ForwardRows {
         factor[h] = sum > 0 ? in_.kept_factor / sum : sum;  // no keys: 0; NaN stays
         const int row = row_ + m * 16 + h * 8 + lane_row();
         if (lane_column() == 0 && row < valid)
-          lse[std::int64_t{first_row_ + row} * in_.heads + head_] = most_[m][h] * kLn2 + logf(sum);
+          lse[std::int64_t{first_row_ + row} * in_.heads + head_] = fmaf(most_[m][h], kLn2, logf(sum));
       }
       store_rows<T, D>(o, in_.q_stride(), valid, tile, row_ + m * 16, o_[m], factor[0], factor[1]);
     }
@@ -128,7 +128,7 @@ class ForwardRows {
         const float base = most == -INFINITY ? 0 : most;
         const float shrink = exp2_hardware(most_[m][h] - base);
         most_[m][h] = most;
-        float sum = sum_[m][h] * shrink;
+        float sum = __fmul_rn(sum_[m][h], shrink);
 #pragma unroll
         for (int n = 0; n < kStep / 8; ++n)
 #pragma unroll

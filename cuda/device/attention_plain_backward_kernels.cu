@@ -38,7 +38,7 @@ struct Pair {
 __device__ inline Pair differentiate(float score, float slope, float to_exponent, float lse, float delta,
                                      float factor) {
   const float probability = exp2f(fmaf(score, to_exponent, -lse * kLog2E));
-  return {probability * factor, probability * (slope * factor - delta)};
+  return {probability * factor, probability * fmaf(slope, factor, -delta)};
 }
 
 template <class T>

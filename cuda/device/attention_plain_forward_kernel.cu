@@ -50,14 +50,14 @@ __global__ void __launch_bounds__(kAttentionThreads)
       kept = plain_kept(attending, [&](int r) { return dropout.keeps(first_row + own + r, key); });
 #pragma unroll
     for (int r = 0; r < kPlainWarpOwn; ++r) {
-      const float exponent = (attending >> r & 1) != 0 ? p[r] * to_exponent : -INFINITY;
+      const float exponent = (attending >> r & 1) != 0 ? __fmul_rn(p[r], to_exponent) : -INFINITY;
       const float before = most[r];
       most[r] = fmaxf(before, warp_max(exponent));
       // Of a row that attends to nothing yet, the maximum is -inf.
       const float base = most[r] == -INFINITY ? 0 : most[r];
       const float shrink = exp2f(before - base);
       p[r] = exp2f(exponent - base);
-      sum[r] = sum[r] * shrink + p[r];
+      sum[r] = fmaf(sum[r], shrink, p[r]);
       if ((kept >> r & 1) == 0) p[r] = 0;
 #pragma unroll
       for (float& one : sums[r]) one *= shrink;
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
     if (row >= in.rows) continue;
     const float factor = total > 0 ? in.kept_factor / total : total;  // no keys: 0; NaN stays
     plain_store(o + in.q_at(row, head), sums[r], factor, d);
-    if (lane == 0) lse[std::int64_t{row} * in.heads + head] = most[r] * kLn2 + logf(total);
+    if (lane == 0) lse[std::int64_t{row} * in.heads + head] = fmaf(most[r], kLn2, logf(total));
   }
 }
 

@@ -1,5 +1,8 @@
 // What attention's tensor-core kernels share: the shape of their tiles, their exponential, masks and dropout.
 //
+// A row is treated alike wherever in its tile it stands. The compiler may fuse a multiplication and an addition in one
+// unrolled copy of a loop and not in the next; so every sum behind a product is written as fmaf, or with __fmul_rn.
+//
 // Internal to cuda/device.
 #pragma once
 
