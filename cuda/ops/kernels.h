@@ -9,7 +9,7 @@
 //   Gradients of parameters are added to (`+=`); other outputs are overwritten, whatever they held.
 //   An optional tensor is one that is not given(). Outputs may not alias inputs unless said. R may be 0.
 //   Every op but a linear in Order::kFast gives the same bits for any number of threads, and treats a row the same
-//   whatever rows stand beside it; sums over rows run in the order of the rows of that call.
+//   whatever rows stand beside it; sums over rows run in an order that the rows of that call fix (cuda/README.md).
 #pragma once
 
 #include <cstdint>
