@@ -108,19 +108,20 @@ void Gemms::choose(Plan& plan, const Gemm& gemm, const Alignment& alignment) con
   plan.workspace_bytes = found.workspaceSize;
 }
 
-Gemms::Plan& Gemms::plan(const Gemm& gemm, const Alignment& alignment) {
+Gemms::Plan& Gemms::plan(const Gemm& gemm, const Alignment& alignment, const void* bias) {
   const Key key(gemm.m, gemm.n, gemm.k, gemm.transpose_a, gemm.transpose_b, gemm.operands, gemm.result, gemm.joined,
                 gemm.biased, gemm.order, alignment);
   Plan& plan = plans_[key];
   if (plan.call != nullptr) return plan;
   try {
     describe(plan, gemm);
+    if (gemm.biased) set(plan.call, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);  // the heuristic asks for one
     Gemm canonical = gemm;
     (gemm.rows == Gemm::Rows::kN ? canonical.n : canonical.k) = kExactRows;
     if (gemm.order == Order::kFast || (gemm.n == canonical.n && gemm.k == canonical.k)) {
       choose(plan, gemm, alignment);
     } else {
-      plan.algorithm = this->plan(canonical, alignment).algorithm;
+      plan.algorithm = this->plan(canonical, alignment, bias).algorithm;
       cublasLtMatmulHeuristicResult_t checked{};
       check(cublasLtMatmulAlgoCheck(library_, plan.call, plan.a, plan.b, plan.d, plan.d, &plan.algorithm, &checked),
             "cublasLtMatmulAlgoCheck");
@@ -143,7 +144,7 @@ void Gemms::run(Stream stream, const Gemm& gemm, const GemmOperands& at) {
     alignment.c = capped(alignment_of_pitch(gemm.m, gemm.result), alignment.c);
     alignment.d = capped(alignment_of_pitch(gemm.m, gemm.result), alignment.d);
   }
-  Plan& plan = this->plan(gemm, alignment);
+  Plan& plan = this->plan(gemm, alignment, at.bias);
   if (gemm.biased) set(plan.call, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
   const float one = 1, beta = gemm.joined ? 1 : 0;
   std::byte* workspace = plan.workspace_bytes > 0 ? scratch(stream, kWorkspaceBytes) : nullptr;

@@ -76,7 +76,7 @@ class Gemms {
   using Key =
       std::tuple<std::int64_t, std::int64_t, std::int64_t, bool, bool, DType, DType, bool, bool, Order, Alignment>;
 
-  Plan& plan(const Gemm& gemm, const Alignment& alignment);
+  Plan& plan(const Gemm& gemm, const Alignment& alignment, const void* bias);
   void describe(Plan& plan, const Gemm& gemm) const;
   void choose(Plan& plan, const Gemm& gemm, const Alignment& alignment) const;
   static void destroy(Plan& plan);

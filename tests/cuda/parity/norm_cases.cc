@@ -11,9 +11,10 @@ namespace {
 struct Size {
   std::int64_t rows, columns;
 };
-// The last three have more rows than the runs of 64 in which a GPU sums them, and rows that are shared by a block.
-constexpr Size kSizes[] = {{1, 1}, {3, 7},    {5, 33},   {2, 64},   {67, 130},
-                           {0, 8}, {2, 1025}, {150, 40}, {3, 2504}, {4, 2051}};
+// The later ones have many of the runs of 64 rows that a GPU sums by, and rows long enough for the unrolled part of
+// loops over them, shared by a warp or by a block.
+constexpr Size kSizes[] = {{1, 1},    {3, 7},    {5, 33},  {2, 64},   {67, 130}, {0, 8},     {2, 1025}, {150, 40},
+                           {3, 2504}, {4, 2051}, {700, 8}, {9, 1024}, {3, 1001}, {3, 10248}, {3, 10250}};
 constexpr float kEpsilon = 1e-5f;
 
 std::string circumstances(const Size& size) {
