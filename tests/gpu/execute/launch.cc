@@ -10,6 +10,8 @@
 namespace trireme::gpu {
 namespace {
 
+// Of all devices: what the one at hand allows is for its driver to say.
+constexpr Limits kAnyDevice{.parameter_bytes = 32764, .shared_bytes_on_request = 227 * 1024};
 constexpr std::uint64_t kMostBlocks = std::uint64_t{1} << 26;
 
 // Fisher and Yates, with a generator whose numbers the standard fixes.
@@ -102,7 +104,8 @@ std::optional<std::string> refusal(const Launch& launch, const Limits& limits) {
 
 Counters run(const Launch& launch, GlobalMemory& memory, const Operation& operation, std::uint64_t seed) {
   const Program& program = *launch.program;
-  if (const auto why = refusal(launch)) throw Fault(Finding::kLimit, "kernel " + program.kernel->name + ": " + *why);
+  if (const auto why = refusal(launch, kAnyDevice))
+    throw Fault(Finding::kLimit, "kernel " + program.kernel->name + ": " + *why);
   if (launch.parameters.size() < program.kernel->parameter_bytes) {
     throw Fault(Finding::kLimit, sentence("kernel ", program.kernel->name, ": ", launch.parameters.size(),
                                           " bytes of parameters, it takes ", program.kernel->parameter_bytes));

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -61,7 +62,7 @@ struct Cell {
 // Stamps for a range of memory, of which every word has a Cell.
 class CellTable {
  public:
-  explicit CellTable(std::size_t bytes) : words_(bytes * 4), bytes_(bytes * 16) {}
+  explicit CellTable(std::size_t bytes) : words_(bytes * 4), directory_((bytes / kPage + 1) * sizeof(Cell*)) {}
 
   // Calls visit(cell, first byte) for the cells that hold [offset, offset + bytes), until it answers false.
   // `kReplaces`: it leaves the same in every cell that it visits, so that a word's bytes need no stamps of their own
@@ -72,9 +73,16 @@ class CellTable {
 
  private:
   Cell* word(std::size_t offset) const { return reinterpret_cast<Cell*>(words_.data()) + offset / 4; }
-  Cell* byte(std::size_t offset) const { return reinterpret_cast<Cell*>(bytes_.data()) + offset; }
+  Cell* byte(std::size_t offset) {
+    Cell*& page = reinterpret_cast<Cell**>(directory_.data())[offset / kPage];
+    if (page == nullptr) page = pages_.emplace_back(std::make_unique<Cell[]>(kPage)).get();
+    return page + offset % kPage;
+  }
+
+  static constexpr std::size_t kPage = 4096;
   LazyPages words_;
-  LazyPages bytes_;
+  LazyPages directory_;  // of the pages with a Cell for each byte, where one was needed
+  std::vector<std::unique_ptr<Cell[]>> pages_{};
 };
 
 template <bool kReplaces, class Visit>

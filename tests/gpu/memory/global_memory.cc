@@ -42,7 +42,7 @@ std::byte* GlobalMemory::allocate(std::size_t bytes, const std::string& label) {
   std::size_t start = (next_ + kAlignment - 1) / kAlignment * kAlignment;
   if (start / kAlignment % 2 == 0) start += kAlignment;
   if (start + bytes + kGap > kAddresses) {
-    throw Fault(Finding::kLimit, "more than 256 GiB were allocated in the life of one process");
+    throw Fault(Finding::kLimit, "more than 64 GiB were allocated in the life of one process");
   }
   next_ = start + bytes + kGap;
   in_use_ += bytes;

@@ -36,7 +36,7 @@ struct Allocation {
 
 class GlobalMemory {
  public:
-  static constexpr std::size_t kAddresses = std::size_t{1} << 38;  // 256 GiB: what a process may allocate in its life
+  static constexpr std::size_t kAddresses = std::size_t{1} << 36;  // 64 GiB: what a process may allocate in its life
 
   // `capacity`: bytes that can be allocated at a time; beyond it `allocate` answers nullptr, as cudaMalloc reports.
   explicit GlobalMemory(std::size_t capacity, Races races = Races::kReported);
