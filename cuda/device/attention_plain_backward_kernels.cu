@@ -42,7 +42,7 @@ __device__ inline Pair differentiate(float score, float slope, float to_exponent
 }
 
 template <class T>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, 1)
     plain_attention_dq_kernel(const __grid_constant__ AttentionArguments in, T* dq, const T* d_o, const T* o,
                               const float* lse) {
   extern __shared__ float floats[];
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, 1)
     plain_attention_dkv_kernel(const __grid_constant__ AttentionArguments in, T* dkv, const T* d_o, const T* o,
                                const float* lse) {
   extern __shared__ float floats[];
