@@ -1,6 +1,6 @@
 // cvt: PTX ISA, "Data Movement and Conversion Instructions: cvt". Between integers, extended or cut; to integers
-// rounded as said and clamped to the type, NaN to 0; to narrower floats rounded once; bf16 and f16 give NaN as 0x7FFF.
-// Operands may lie in registers wider than their type.
+// rounded as said and clamped to the type, NaN to what floats.h says; to narrower floats rounded once; bf16 and f16
+// give NaN as 0x7FFF. Operands may lie in registers wider than their type.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -74,7 +74,7 @@ double whole(double x, Rounding rounding) {
 template <class To, class From, Rounding kRounding, bool kFlush>
 constexpr auto kToInteger = [](From x) {
   if constexpr (kFlush && std::is_same_v<From, float>) x = flushed(x);
-  if (x != x) return To{0};
+  if (x != x) return of_nan<To>(std::is_same_v<From, double>);
   const double value = whole(x, kRounding);
   if (value <= static_cast<double>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
   if (value >= static_cast<double>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();

@@ -109,8 +109,10 @@ void add_floating_models(ModelTable& table) {
   add_single<kNeg, float>(table, "neg", false);
   add_double<kAbs, double>(table, "abs");
   add_double<kNeg, double>(table, "neg");
-  table.add("min.ftz.NaN.f32", *table.find("min.NaN.ftz.f32"));
-  table.add("max.ftz.NaN.f32", *table.find("max.NaN.ftz.f32"));
+  for (const std::string name : {"min", "max"}) {  // PTX has the modifiers in another order
+    table.add(name + ".ftz.NaN.f32", *table.find(name + ".NaN.ftz.f32"));
+    table.remove(name + ".NaN.ftz.f32");
+  }
   table.add("copysign.f32", {Elementwise<std::uint32_t, std::uint32_t, std::uint32_t>::run<kCopySign32>, "www"});
   table.add("copysign.f64", {Elementwise<std::uint64_t, std::uint64_t, std::uint64_t>::run<kCopySign64>, "ddd"});
   table.add("testp.finite.f32", {test<float, kFinite32>, "pw"});

@@ -38,6 +38,14 @@ inline double add_to_odd(double a, double b) {
   return std::bit_cast<double>(bits);
 }
 
+// The integer that cvt makes of a NaN (PTX ISA, cvt, "Integer Notes"): 0, or the highest bit if f64 or 64 bits take
+// part.
+template <class Integer>
+constexpr Integer of_nan(bool from_double) {
+  if (!from_double && sizeof(Integer) < 8) return 0;
+  return static_cast<Integer>(std::uint64_t{1} << (8 * sizeof(Integer) - 1));
+}
+
 enum class Rounding : std::uint8_t { kNearest, kZero, kDown, kUp };
 
 struct Format {

@@ -95,17 +95,17 @@ void add_half_models(ModelTable& table) {
     add<HalfType, kMul, U16, U16>(table, "mul" + r, ".f16");
   }
   add<HalfType, kFma, U16, U16, U16>(table, "fma.rn", ".f16");
-  add<HalfType, kFmaRelu, U16, U16, U16>(table, "fma.rn.relu", ".f16");
+  add<HalfType, kFmaRelu, U16, U16, U16>(table, "fma.rn", ".relu.f16");
   add<BrainType, kFma, U16, U16, U16>(table, "fma.rn", ".bf16");
-  add<BrainType, kFmaRelu, U16, U16, U16>(table, "fma.rn.relu", ".bf16");
+  add<BrainType, kFmaRelu, U16, U16, U16>(table, "fma.rn", ".relu.bf16");
   add<HalfType, kMin, U16, U16>(table, "min", ".f16");
   add<HalfType, kMax, U16, U16>(table, "max", ".f16");
-  add<HalfType, kMinNan, U16, U16>(table, "min.NaN", ".f16");
-  add<HalfType, kMaxNan, U16, U16>(table, "max.NaN", ".f16");
+  add<HalfType, kMinNan, U16, U16>(table, "min", ".NaN.f16");
+  add<HalfType, kMaxNan, U16, U16>(table, "max", ".NaN.f16");
   add<BrainType, kMin, U16, U16>(table, "min", ".bf16");
   add<BrainType, kMax, U16, U16>(table, "max", ".bf16");
-  add<BrainType, kMinNan, U16, U16>(table, "min.NaN", ".bf16");
-  add<BrainType, kMaxNan, U16, U16>(table, "max.NaN", ".bf16");
+  add<BrainType, kMinNan, U16, U16>(table, "min", ".NaN.bf16");
+  add<BrainType, kMaxNan, U16, U16>(table, "max", ".NaN.bf16");
   for (const char* type : {".f16", ".bf16"}) {
     const std::string t = type;
     table.add("neg" + t, {Elementwise<U16, U16>::run<kNeg16>, "hh"});

@@ -50,7 +50,7 @@ constexpr auto kHalfFromInteger = [](Integer x) {
 template <class Integer>
 constexpr auto kIntegerFromHalf = [](U16 x) {
   const float value = std::trunc(from_half(x));
-  if (value != value) return Integer{0};
+  if (value != value) return of_nan<Integer>(false);
   constexpr auto least = std::numeric_limits<Integer>::min();
   constexpr auto most = std::numeric_limits<Integer>::max();
   if (value <= static_cast<float>(least)) return least;
