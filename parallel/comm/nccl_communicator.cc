@@ -1,6 +1,8 @@
 #include "parallel/comm/nccl_communicator.h"
 
 #include <algorithm>
+#include <functional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -16,7 +18,10 @@ class NcclCommunicator final : public Communicator {
       : shared_(std::move(shared)), host_(std::move(host)), members_(std::move(members)) {
     if (size() == 1) return;
     const std::string id = rank() == 0 ? shared_->library->unique_id() : "";
-    link_ = shared_->library->join(host_->gather_to_all(id, {-1, "NCCL's unique id"})[0], rank(), size());
+    const std::string of_all = host_->gather_to_all(id, {-1, "NCCL's unique id"})[0];
+    // Groups of one name may come and go: the calls of one must not pass for those of another.
+    calls_ = static_cast<std::int32_t>(std::hash<std::string>()(of_all) % (1 << 30));
+    link_ = shared_->library->join(of_all, rank(), size());
     line_ = shared_->watch->open(*link_, members_, rank());
     staging_ = shared_->staging.take();
     try {
@@ -266,7 +271,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<NcclLink> link_;  // null: one rank
   std::shared_ptr<NcclWatch::Line> line_;
   int staging_ = 0;
-  std::int32_t calls_ = 0;    // collectives so far
+  std::int32_t calls_ = 0;    // collectives so far, from a number that is the group's own
   std::vector<Stream> used_;  // since the last gather_to_all, which comes after what is on them
 };
 

@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Precisions, OnGpus, testing::Values("fp32", "bf16"),
 TEST(OnGpu, WithoutADriverCudaIsRefusedInOneSentenceAndAutoTakesTheHost) {
   Workspace workspace("no-gpu");
   prepare_small_corpus(workspace);
-  const fs::path file = write_small_run(workspace, "train: {steps: 1, global_batch: 2}\nvalidation: {every: 0}\n");
+  const fs::path file = write_small_run(workspace, "train: {steps: 2, global_batch: 2}\nvalidation: {every: 0}\n");
   const auto run = [&](const std::string& device) {
     return run_command(quoted(TRIREME_BINARY) + " train " + quoted(file) +
                        " --set run.dir=" + (workspace / device).string() + " --set device=" + device);
