@@ -7,7 +7,7 @@
 //     split K; so it follows from the weight's shape and the types alone. That a row's sums then do not depend on how
 //     many rows there are rests on how these kernels are built (a tile's element is one chain of multiply-adds over K
 //     in the order of K, whatever tile it falls into), not on a promise of NVIDIA's, which is the same bits for the
-//     same call on the same GPU model and library version. tests/cuda/device checks it where it runs.
+//     same call on the same GPU model and library version. No test checks it on a GPU yet.
 //   - fp32 multiplies in fp32 (CUBLAS_COMPUTE_32F; never TF32); 16-bit operands are summed in fp32.
 //
 // Not thread-safe: a stream is fed by one thread. Internal to cuda/device.
