@@ -18,17 +18,16 @@ const Values kEdges16 = {
     0x7F80, 0xFF80, 0x7F81, 0xFF81, 0x4300, 0x0003, 0x000F, 0x0010, 0x0011, 0x00FF, 0x0100, 0x5555};
 
 const Values kEdges32 = {
-    0,          1,          2,          3,          7,          15,         16,
-    17,         24,         31,         32,         33,         63,         64,
-    65,         127,        128,        255,        256,        0x7FFF,     0x8000,
-    0xFFFF,     0x10000,    0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFF, 0xFFFFFFFE,
-    0xFFFF8000, 0x55555555, 0xAAAAAAAA, 0x007FFFFF, 0x807FFFFF, 0x00800000, 0x80800000,
-    0x00800001, 0x00400000,                                                              // around the least normal
+    0,          1,          2,          3,          7,          15,         16,         17,
+    24,         31,         32,         33,         63,         64,         65,         127,
+    128,        255,        256,        0x7FFF,     0x8000,     0xFFFF,     0x10000,    0x7FFFFFFF,
+    0x80000000, 0x80000001, 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFF8000, 0x55555555, 0xAAAAAAAA, 0x007FFFFF,
+    0x807FFFFF, 0x00800000, 0x80800000, 0x00800001, 0x00400000,                          // around the least normal
     0x3F800000, 0xBF800000, 0x3F800001, 0x3F7FFFFF, 0x3F000000, 0xBF000000, 0x3F000001,  // around 1 and 1/2
     0x3FC00000, 0x40200000, 0xC0200000, 0x40490FDB, 0x33800000, 0x33800001, 0x4B7FFFFF,
     0x4B000001,  // 1.5, 2.5, pi, 2^-24, 2^23
-    0x4EFFFFFF, 0x4F000000, 0xCF000000, 0x4F7FFFFF, 0x4F800000, 0x5EFFFFFF, 0x5F000000,
-    0xDF000000, 0x5F800000,  // 2^31 ... 2^64
+    0x4EFFFFFF, 0x4F000000, 0xCF000000, 0x4F7FFFFF, 0x4F800000, 0x5EFFFFFF, 0x5F000000, 0xDF000000,
+    0x5F800000,  // 2^31 ... 2^64
     0x477FE000, 0x477FEFFF, 0x477FF000, 0xC77FF000, 0x33000000, 0x33000001, 0x38800000,
     0x387FE000,  // f16's ends
     0x3F808000, 0x3F818000, 0x3F808001, 0x3F801000, 0x3F803000, 0x3F801001, 0x7F7F8000,
