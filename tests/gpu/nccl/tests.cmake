@@ -9,7 +9,6 @@ nccl_test(AMismatchNamesBothOperations 3 86
   "NCCL operations do not match: rank . is in (all_reduce of 8 float32 .sum., collective 2|broadcast of 8 float32 with root 1, collective 2), rank . in (all_reduce|broadcast)"
   mismatch)
 nccl_test(ACountThatDiffersIsAMismatch 2 86 "all_reduce of 8 float32 .sum., collective 1.*all_reduce of 9 float32" count)
-nccl_test(AnAbortReachesThePeersAsARemoteError 3 0 "abort holds" abort)
 nccl_test(ADeadPeerTurnsIntoARemoteError 3 0 "dead holds" dead "TRIREME_GPU_NCCL_FAIL=dead@2;TRIREME_GPU_NCCL_FAIL_RANK=1")
 nccl_test(TwoRanksOnOneDeviceAreRefused 2 0 "Duplicate GPU detected.*duplicate holds" duplicate TRIREME_GPU_COUNT=1)
 nccl_test(ACollectiveNotOrderedBehindItsInputIsFound 2 86 "gpu stand-in:.*all_reduce" race)
