@@ -221,6 +221,7 @@ void count() {
 // Rank 0 gives up; the others wait in a collective that it never joins, see why, and abort too.
 void abort_claim() {
   ncclComm_t comm = everybody(0);
+  MPI_Barrier(MPI_COMM_WORLD);  // an abort that comes before a peer is ready ends its init instead
   const Floats value({1.0F});
   if (me != 0) {
     ncclAllReduce(value.data, value.data, 1, ncclFloat, ncclSum, comm, nullptr);
