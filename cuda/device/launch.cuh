@@ -14,38 +14,15 @@
 #include "cuda/core/device.h"
 #include "cuda/core/tensor.h"
 #include "cuda/device/error.cuh"
+#include "cuda/ops/operand.h"
 #include "monitoring/check.h"
 
 namespace trireme::cuda {
 
-template <class T>
-T* as(const Tensor& tensor) {
-  return reinterpret_cast<T*>(tensor.data);
-}
-
-template <class T>
-struct Type {
-  using type = T;
-};
 // function(Type<T>()) with the T that stores `dtype`, which has to be a floating one.
 template <class Function>
 void with_type(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kF32:
-      return function(Type<float>());
-    case DType::kBF16:
-      return function(Type<__nv_bfloat16>());
-    case DType::kF16:
-      return function(Type<__half>());
-    default:
-      CHECK(false, "not a floating-point tensor: ", name_of(dtype));
-  }
-}
-
-inline void check_operand(const char* op, const char* operand, const Tensor& tensor, DType dtype, const Shape& shape) {
-  CHECK(tensor.given(), op, ": ", operand, " is not given");
-  CHECK(tensor.dtype == dtype && tensor.shape == shape, op, ": ", operand, " is ", name_of(tensor.dtype),
-        to_string(tensor.shape), ", should be ", name_of(dtype), to_string(shape));
+  with_type_of<__nv_bfloat16, __half>(dtype, function);
 }
 
 // Whether every pack of `lanes` elements, in rows of `columns`, of every given tensor lies on a multiple of its size,

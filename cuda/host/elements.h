@@ -1,4 +1,4 @@
-// What host ops share outside of SIMD: the types behind each DType, and the checks that a call fits the contract.
+// What host ops share outside of SIMD: the types behind each DType, threads, conversions.
 // Internal to cuda/host.
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "cuda/core/tensor.h"
-#include "monitoring/check.h"
+#include "cuda/ops/operand.h"
 
 namespace trireme::host {
 
@@ -18,34 +18,10 @@ struct Float16 {
   std::uint16_t bits;
 };
 
-template <class T>
-T* as(const Tensor& tensor) {
-  return reinterpret_cast<T*>(tensor.data);
-}
-
-template <class T>
-struct Type {
-  using type = T;
-};
 // function(Type<T>()) with the T that stores `dtype`, which has to be a floating one.
 template <class Function>
 void with_type(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kF32:
-      return function(Type<float>());
-    case DType::kBF16:
-      return function(Type<BFloat16>());
-    case DType::kF16:
-      return function(Type<Float16>());
-    default:
-      CHECK(false, "not a floating-point tensor: ", name_of(dtype));
-  }
-}
-
-inline void check_operand(const char* op, const char* operand, const Tensor& tensor, DType dtype, const Shape& shape) {
-  CHECK(tensor.given(), op, ": ", operand, " is not given");
-  CHECK(tensor.dtype == dtype && tensor.shape == shape, op, ": ", operand, " is ", name_of(tensor.dtype),
-        to_string(tensor.shape), ", should be ", name_of(dtype), to_string(shape));
+  with_type_of<BFloat16, Float16>(dtype, function);
 }
 
 // Threads worth waking for so many elements: a fork costs microseconds. No op's bits depend on the number of threads.
