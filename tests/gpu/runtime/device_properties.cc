@@ -106,9 +106,12 @@ int Devices::attribute(int device, cudaDeviceAttr attribute) const {
     case cudaDevAttrMemoryPoolsSupported:
       return 1;
     case cudaDevAttrCooperativeLaunch:
-      return 0;
     case cudaDevAttrClusterLaunch:
       return 0;
+    case cudaDevAttrClockRate:
+    case cudaDevAttrMemoryClockRate:
+    case cudaDevAttrGlobalMemoryBusWidth:
+      return 0;  // nothing here has a speed
     case cudaDevAttrPciBusId:
       return properties.pciBusID;
     case cudaDevAttrComputeMode:
