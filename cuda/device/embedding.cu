@@ -1,8 +1,12 @@
 // Forward: y[r] = table[ids[r] - first], 2 R C s bytes.
 // Backward: dtable[ids[r] - first] += dy[r], R C s bytes and 8 C for each entry that occurs. No floating-point atomics:
-// for each entry the first row that names it is found (integer minimum) and how many do; the block of that row then
-// goes through the ids from there on and adds their gradients in the order of the rows to what the entry held, as the
-// host does. It stops at the last one, so that rare entries cost little and frequent ones are found soon.
+// rows are sorted by their entry, stably, so that the rows of an entry stand beside one another in their order; a block
+// for each entry that occurs then adds their gradients to what the entry held, as the host does. The sort goes by
+// digits of 6 bits, 3 for a table of up to 262143 entries, and a launch for each: a block for a value of the digit
+// reads all rows twice, which is 1 KiB a row and digit out of L2 cache, and writes those that have it. Whatever the ids
+// are, R rows cost R times the same.
+#include <utility>
+
 #include "cuda/device/elements.cuh"
 #include "cuda/device/ops.h"
 #include "cuda/device/rows.cuh"
@@ -32,74 +36,122 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 constexpr int kThreads = 256;
+constexpr int kSortThreads = 1024;
+constexpr int kDigitBits = 6;
+constexpr std::int64_t kMostRows = std::int64_t{1} << 30;  // and entries: they are counted in 32 bits
 
-struct Occurrences {
-  std::int32_t* first_row;  // [N], larger than any row where there is none
-  std::int32_t* count;      // [N]
+// Which entry a row names. Rows that name none of this table's name `entries`, behind all that are.
+struct Naming {
+  std::int32_t entry, row;
+};
+struct NamingsOfIds {
+  const std::int32_t* ids;
+  std::int64_t first;
+  std::int32_t entries;
+
+  __device__ Naming operator()(std::int64_t row) const {
+    const std::int64_t entry = ids[row] - first;
+    return {0 <= entry && entry < entries ? static_cast<std::int32_t>(entry) : entries, static_cast<std::int32_t>(row)};
+  }
+};
+struct SortedNamings {
+  const Naming* namings;
+
+  __device__ Naming operator()(std::int64_t at) const { return namings[at]; }
 };
 
-__global__ void __launch_bounds__(kThreads) count_entries(Occurrences of, const std::int32_t* ids, std::int64_t first,
-                                                          std::int64_t entries, std::int64_t rows) {
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (row >= rows) return;
-  const std::int64_t entry = ids[row] - first;
-  if (entry < 0 || entry >= entries) return;
-  atomicMin(of.first_row + entry, static_cast<std::int32_t>(row));
-  atomicAdd(of.count + entry, 1);
-}
-
-// Of kThreads rows from `begin` on, those that name `id`, in their order, to `matches`; answers how many. For the whole
-// block.
-__device__ inline int find_matches(std::int32_t* matches, std::int32_t* found_by_warp, const std::int32_t* ids,
-                                   std::int64_t begin, std::int64_t rows, std::int32_t id) {
-  const std::int64_t row = begin + threadIdx.x;
-  const bool match = row < rows && ids[row] == id;
-  const unsigned of_warp = __ballot_sync(0xffffffffu, match);
+// How many threads of the block before this one have `mine` set, and how many of all. For the whole block.
+struct Place {
+  int before, all;
+};
+__device__ inline Place place_in_block(bool mine, int (&of_warps)[kSortThreads / 32]) {
+  const unsigned of_warp = __ballot_sync(0xffffffffu, mine);
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
-  __syncthreads();  // the matches of the call before have been read
-  if (lane == 0) found_by_warp[warp] = __popc(of_warp);
+  __syncthreads();  // the counts of the call before have been read
+  if (lane == 0) of_warps[warp] = __popc(of_warp);
   __syncthreads();
-  int before = 0, all = 0;
+  Place place{__popc(of_warp & ((1u << lane) - 1)), 0};
 #pragma unroll
-  for (int w = 0; w < kThreads / 32; ++w) {
-    if (w < warp) before += found_by_warp[w];
-    all += found_by_warp[w];
+  for (int w = 0; w < kSortThreads / 32; ++w) {
+    if (w < warp) place.before += of_warps[w];
+    place.all += of_warps[w];
   }
-  if (match) matches[before + __popc(of_warp & ((1u << lane) - 1))] = static_cast<std::int32_t>(row);
-  __syncthreads();
-  return all;
+  return place;
 }
 
-// Block (row, strip of columns).
+// Block d moves what has digit d behind what has a smaller one, and leaves its order.
+template <class Namings>
+__global__ void __launch_bounds__(kSortThreads) sort_by_digit(Naming* to, Namings from, std::int64_t rows, int shift) {
+  __shared__ int of_warps[kSortThreads / 32];
+  const int mine = static_cast<int>(blockIdx.x);
+  const auto digit_of = [&](const Naming& one) { return one.entry >> shift & ((1 << kDigitBits) - 1); };
+  std::int64_t next = 0;
+  for (std::int64_t begin = 0; begin < rows; begin += kSortThreads) {
+    const std::int64_t at = begin + threadIdx.x;
+    next += __syncthreads_count(at < rows && digit_of(from(at)) < mine);
+  }
+  for (std::int64_t begin = 0; begin < rows; begin += kSortThreads) {
+    const std::int64_t at = begin + threadIdx.x;
+    const Naming one = at < rows ? from(at) : Naming{};
+    const bool moves = at < rows && digit_of(one) == mine;
+    const Place place = place_in_block(moves, of_warps);
+    if (moves) to[next + place.before] = one;
+    next += place.all;
+  }
+}
+
+// Block (place in the order, strip of columns): it works if an entry's rows begin there. So many rows at once, so that
+// enough loads are under way.
+constexpr int kAhead = 4;
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    add_gradients(float* dtable, const std::int32_t* ids, const T* dy, Occurrences of, std::int64_t first,
-                  std::int64_t entries, std::int64_t rows, std::int64_t columns, bool aligned) {
+    add_gradients(float* dtable, const Naming* order, const T* dy, std::int32_t entries, std::int64_t rows,
+                  std::int64_t columns, bool aligned) {
   constexpr int kLanes = kLanesOf<T>;
-  __shared__ std::int32_t matches[kThreads];
-  __shared__ std::int32_t found_by_warp[kThreads / 32];
-  const std::int32_t id = ids[blockIdx.x];
-  const std::int64_t entry = id - first;
-  if (entry < 0 || entry >= entries || of.first_row[entry] != static_cast<std::int32_t>(blockIdx.x)) return;
-
+  const std::int64_t begin = blockIdx.x;
+  const std::int32_t entry = order[begin].entry;
+  if (entry == entries || (begin > 0 && order[begin - 1].entry == entry)) return;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * kLanes;
-  const std::int64_t left = columns - column;  // not positive: this thread only searches
+  const std::int64_t left = columns - column;
+  if (left <= 0) return;
   float* to = dtable + entry * columns + column;
-  Pack<kLanes> sum{};
-  if (left > 0) sum = load<kLanes>(to, left, aligned);
-  int missing = of.count[entry];
-  for (std::int64_t begin = blockIdx.x; missing > 0; begin += kThreads) {
-    const int found = find_matches(matches, found_by_warp, ids, begin, rows, id);
-    missing -= found;
-    if (left <= 0) continue;
-#pragma unroll 4
-    for (int i = 0; i < found; ++i) {
-      const Pack<kLanes> gradient = load<kLanes>(dy + matches[i] * columns + column, left, aligned);
+  Pack<kLanes> sum = load<kLanes>(to, left, aligned);
+  for (std::int64_t at = begin;; at += kAhead) {
+    Pack<kLanes> gradients[kAhead];
+    int found = 0;  // the first so many are the entry's
 #pragma unroll
-      for (int lane = 0; lane < kLanes; ++lane) sum.lane[lane] += gradient.lane[lane];
+    for (int i = 0; i < kAhead; ++i) {
+      const Naming one = at + i < rows ? order[at + i] : Naming{entries, 0};
+      if (one.entry != entry) continue;
+      gradients[i] = load<kLanes>(dy + one.row * columns + column, left, aligned);
+      found = i + 1;
     }
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (i >= found) continue;
+#pragma unroll
+      for (int lane = 0; lane < kLanes; ++lane) sum.lane[lane] += gradients[i].lane[lane];
+    }
+    if (found < kAhead) break;
   }
-  if (left > 0) store(to, sum, left, aligned);
+  store(to, sum, left, aligned);
+}
+
+// The rows in the order of their entries, in the stream's scratch memory.
+const Naming* sorted_by_entry(const Launch& launch, Stream stream, const std::int32_t* ids, std::int64_t first,
+                              std::int32_t entries, std::int64_t rows) {
+  Naming* to = scratch<Naming>(stream, 2 * rows);
+  Naming* other = to + rows;
+  for (int shift = 0; shift == 0 || entries >> shift != 0; shift += kDigitBits) {
+    const dim3 digits = launch.blocks(std::min<std::int64_t>(1 << kDigitBits, (entries >> shift) + 1));
+    if (shift == 0)
+      sort_by_digit<<<digits, kSortThreads, 0, launch.stream>>>(to, NamingsOfIds{ids, first, entries}, rows, shift);
+    else
+      sort_by_digit<<<digits, kSortThreads, 0, launch.stream>>>(to, SortedNamings{other}, rows, shift);
+    launch.done();
+    std::swap(to, other);
+  }
+  return other;
 }
 
 }  // namespace
@@ -141,19 +193,13 @@ void embedding_backward(Stream stream, Tensor dtable, Tensor ids, Tensor dy, std
   check_operand(op, "dtable", dtable, DType::kF32, {dtable.size(0), dy.size(1)});
   const std::int64_t rows = dy.size(0), columns = dy.size(1), entries = dtable.size(0);
   if (dy.elements() == 0 || entries == 0) return;
-  Occurrences of{};
-  of.first_row = scratch<std::int32_t>(stream, 2 * entries);
-  of.count = of.first_row + entries;
-  const std::size_t bytes = static_cast<std::size_t>(entries) * sizeof(std::int32_t);
-  check(cudaMemsetAsync(of.first_row, 0x7f, bytes, launch.stream), "cudaMemsetAsync");
-  check(cudaMemsetAsync(of.count, 0, bytes, launch.stream), "cudaMemsetAsync");
-  count_entries<<<launch.blocks(parts(rows, kThreads)), kThreads, 0, launch.stream>>>(of, as<const std::int32_t>(ids),
-                                                                                      first, entries, rows);
-  launch.done();
+  CHECK(rows <= kMostRows && entries < kMostRows, op, ": ", rows, " rows, ", entries, " entries");
+  const auto named = static_cast<std::int32_t>(entries);
+  const Naming* order = sorted_by_entry(launch, stream, as<const std::int32_t>(ids), first, named, rows);
   with_type(dy.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     add_gradients<<<launch.blocks(rows, parts(columns, kThreads * kLanesOf<T>)), kThreads, 0, launch.stream>>>(
-        as<float>(dtable), as<const std::int32_t>(ids), as<const T>(dy), of, first, entries, rows, columns,
+        as<float>(dtable), order, as<const T>(dy), named, rows, columns,
         packs_aligned(kLanesOf<T>, columns, {dtable, dy}));
     launch.done();
   });

@@ -106,9 +106,22 @@ void read_cubin(std::string_view elf, int arch, std::vector<CompiledKernel>& ker
   }
 }
 
-void read_fat_binaries(std::string_view fat, std::vector<CompiledKernel>& kernels) {
+void read_ptx(std::string_view ptx, std::vector<PtxKernel>& kernels) {
+  constexpr std::string_view kEntry = ".entry ";
+  for (std::size_t at = ptx.find(kEntry); at != std::string_view::npos;) {
+    const std::size_t name = at + kEntry.size(), next = ptx.find(kEntry, name);
+    kernels.push_back({short_name(std::string(ptx.substr(name, ptx.find('(', name) - name))),
+                       std::string(ptx.substr(at, next - at))});
+    at = next;
+  }
+}
+
+constexpr std::uint16_t kPtx = 1, kElf = 2;
+
+// each(kind, architecture, bytes) of every entry of every fat binary.
+template <class Each>
+void for_each_entry(std::string_view fat, const Each& each) {
   constexpr std::uint32_t kMagic = 0xba55ed50;
-  constexpr std::uint16_t kElf = 2;
   for (std::size_t offset = 0; offset + 16 <= fat.size();) {
     if (at<std::uint32_t>(fat, offset) != kMagic) {
       offset += 8;  // between two
@@ -119,12 +132,20 @@ void read_fat_binaries(std::string_view fat, std::vector<CompiledKernel>& kernel
     while (entry < end) {
       const auto header_bytes = at<std::uint32_t>(fat, entry + 4);
       const auto payload_bytes = at<std::uint64_t>(fat, entry + 8);
-      const std::string_view payload = fat.substr(entry + header_bytes, payload_bytes);
-      if (at<std::uint16_t>(fat, entry) == kElf) read_cubin(payload, at<int>(fat, entry + 28), kernels);
+      each(at<std::uint16_t>(fat, entry), at<int>(fat, entry + 28), fat.substr(entry + header_bytes, payload_bytes));
       entry += header_bytes + payload_bytes;
     }
     offset = end;
   }
+}
+
+template <class Each>
+void for_each_entry_of(const std::filesystem::path& object, const Each& each) {
+  std::ifstream in(object, std::ios::binary);
+  if (!in) throw std::runtime_error("cannot open " + object.string());
+  const std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  for (const Section& section : sections_of(file))
+    if (section.name == ".nv_fatbin") for_each_entry(section.bytes, each);
 }
 
 }  // namespace
@@ -138,13 +159,25 @@ int CompiledKernel::count(std::uint32_t opcode, std::uint32_t bytes) const {
       code.begin(), code.end(), [&](const Instruction& one) { return one.opcode == opcode && one.bytes == bytes; }));
 }
 
+int PtxKernel::count(std::string_view instruction) const {
+  int found = 0;
+  for (std::size_t at = 0; (at = text.find(instruction, at)) != std::string::npos; at += instruction.size()) ++found;
+  return found;
+}
+
 std::vector<CompiledKernel> read_kernels(const std::filesystem::path& object) {
-  std::ifstream in(object, std::ios::binary);
-  if (!in) throw std::runtime_error("cannot open " + object.string());
-  const std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   std::vector<CompiledKernel> kernels;
-  for (const Section& section : sections_of(file))
-    if (section.name == ".nv_fatbin") read_fat_binaries(section.bytes, kernels);
+  for_each_entry_of(object, [&](std::uint16_t kind, int arch, std::string_view bytes) {
+    if (kind == kElf) read_cubin(bytes, arch, kernels);
+  });
+  return kernels;
+}
+
+std::vector<PtxKernel> read_ptx_kernels(const std::filesystem::path& object) {
+  std::vector<PtxKernel> kernels;
+  for_each_entry_of(object, [&](std::uint16_t kind, int, std::string_view bytes) {
+    if (kind == kPtx) read_ptx(bytes, kernels);
+  });
   return kernels;
 }
 

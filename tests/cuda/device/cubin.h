@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trireme {
@@ -43,5 +44,14 @@ inline constexpr std::uint32_t kBarrier = 0xb1d, kShuffle = 0xf89;
 
 // Every kernel for every architecture in a shared object, in the order of the file.
 std::vector<CompiledKernel> read_kernels(const std::filesystem::path& object);
+
+// What ptxas was given, and newer GPUs are.
+struct PtxKernel {
+  std::string name;  // as above
+  std::string text;
+
+  int count(std::string_view instruction) const;  // whose name begins like this: "mma.sync.aligned.m16n8k16."
+};
+std::vector<PtxKernel> read_ptx_kernels(const std::filesystem::path& object);
 
 }  // namespace trireme

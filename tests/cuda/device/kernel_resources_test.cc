@@ -7,6 +7,8 @@
 #include <iomanip>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -84,8 +86,9 @@ constexpr Expectation kDesign[] = {
     {"sum_runs<8, 1, WeightTerms", sass::kLoadGlobal, 16, 8},
     {"sum_runs<8, 2, WeightTerms", sass::kLoadGlobal, 16, 8},
     {"sum_runs<8, 1, BiasTerms", sass::kLoadGlobal, 16, 4},
-    {"add_gradients", sass::kLoadGlobal, 16, 4},
+    {"add_gradients", sass::kLoadGlobal, 16, 5},  // and the table's entry
     {"statistics_kernel", sass::kLoadGlobal, 16, 1},
+    {"attention_delta_kernel", sass::kLoadGlobal, 16, 2},
     // the whole of a block of 1024, without a loop
     {"block_sums", sass::kLoadGlobal, 16, 8},
     {"find_nonfinite_kernel", sass::kLoadGlobal, 16, 8},
@@ -104,6 +107,57 @@ TEST_F(KernelResources, TheInstructionsOfTheDesignAreThere) {
           << kernel.name << " on sm_" << kernel.arch << ", opcode 0x" << std::hex << expected.opcode;
     }
     EXPECT_GE(found, 3) << "no kernel is called " << expected.kernel;
+  }
+}
+
+// Attention on tensor cores: what one pass through a kernel's text does. A warp multiplies tiles of 16 x 8 x 16, an
+// ldmatrix fetches 16 x 16 elements, a cp.async moves 8 of them; a block has 128 threads and walks in steps of 4096 / D
+// keys or rows, of which two are under way.
+struct AttentionDesign {
+  std::string kernel;
+  int products, fetches, copies;
+};
+std::vector<AttentionDesign> attention_design() {
+  std::vector<AttentionDesign> all;
+  for (const char* type : {"__nv_bfloat16", "__half"}) {
+    for (const int d : {64, 128}) {
+      const int step = 4096 / d;
+      const int product = (step / 8) * (d / 16);  // of 16 rows with a step
+      const int tile = 16 * d / 256, steps = step * d / 256;
+      const int buffers = 4 * step * d / 1024;
+      const std::string of = "<" + std::string(type) + ", " + std::to_string(d) + ">";
+      // 32 rows a warp: q k^T, p v. q is fetched again each step.
+      all.push_back({"attention_forward_kernel" + of, 2 * 2 * product, 2 * tile + 2 * steps, 128 * d / 1024 + buffers});
+      // 16 rows a warp: q k^T, d_o v^T, ds k. k is fetched in both directions; q and d_o stay in registers.
+      all.push_back({"attention_dq_kernel" + of, 3 * product, 2 * tile + 3 * steps, 2 * 64 * d / 1024 + buffers});
+      // 16 keys a warp: k q^T, v d_o^T, p d_o, ds q. q and d_o are fetched in both directions.
+      all.push_back({"attention_dkv_kernel" + of, 4 * product, 2 * tile + 4 * steps, 2 * 64 * d / 1024 + buffers});
+    }
+  }
+  return all;
+}
+
+TEST_F(KernelResources, AttentionIsMadeOfTensorCoreProductsAndAsynchronousCopies) {
+  const std::vector<PtxKernel> ptx = read_ptx_kernels(kObject);
+  for (const AttentionDesign& design : attention_design()) {
+    int found = 0;
+    for (const PtxKernel& kernel : ptx) {
+      if (kernel.name != design.kernel) continue;
+      ++found;
+      EXPECT_EQ(kernel.count("mma.sync.aligned.m16n8k16."), design.products) << kernel.name;
+      EXPECT_EQ(kernel.count("mma.sync."), design.products) << kernel.name;
+      EXPECT_EQ(kernel.count("ldmatrix.sync.aligned.m8n8.x4."), design.fetches) << kernel.name;
+      EXPECT_EQ(kernel.count("cp.async.cg.shared.global "), design.copies) << kernel.name;  // 16 bytes always
+    }
+    EXPECT_EQ(found, 1) << design.kernel;
+    for (const CompiledKernel& kernel : kernels()) {
+      if (kernel.name != design.kernel) continue;
+      ++found;
+      EXPECT_GE(kernel.count(sass::kTensorCore), design.products) << kernel.name << " on sm_" << kernel.arch;
+      EXPECT_GE(kernel.count(sass::kLoadMatrix), design.fetches) << kernel.name << " on sm_" << kernel.arch;
+      EXPECT_GE(kernel.count(sass::kCopyToShared), design.copies) << kernel.name << " on sm_" << kernel.arch;
+    }
+    EXPECT_EQ(found, 4) << design.kernel;
   }
 }
 
