@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kRowThreads)
   Pack<4> joined{{kNothing, 0, 0, 0}};
   for (std::int64_t which = 0; which < count; ++which)
     joined.lane[0] = fmaxf(joined.lane[0], parts[(which * rows + row) * 4]);
-    // Unrolled, nvcc 13.0 reads single numbers of the second part on from 4 bytes too far (found by the parity walk).
+// nvcc 13.0 unrolls this loop wrongly when a part's numbers are read one by one (README.md, "Known of the compiler").
 #pragma unroll 1
   for (std::int64_t which = 0; which < count; ++which) {
     const Pack<4> one = load<4>(parts + (which * rows + row) * 4, 4, aligned);
