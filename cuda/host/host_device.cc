@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include <hwy/highway.h>
@@ -25,10 +26,12 @@ void cap_simd_once() {
   static const bool done = [] {
     const char* cap = std::getenv("TRIREME_SIMD");
     if (cap == nullptr || *cap == '\0') return true;
-    if (std::string(cap) != "avx2") throw UserError(std::string("TRIREME_SIMD=") + cap + ": the only cap is avx2");
-    // Every target better than AVX2 has a lower bit.
-    hwy::DisableTargets(HWY_AVX2 - 1);
-    CHECK(dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2) == dnnl::status::success,
+    const bool avx2 = std::string_view(cap) == "avx2";
+    if (!avx2 && std::string_view(cap) != "portable")
+      throw UserError(std::string("TRIREME_SIMD=") + cap + ": the caps are avx2 and portable");
+    // The better a target, the lower its bit.
+    hwy::DisableTargets((avx2 ? HWY_AVX2 : HWY_SCALAR) - 1);
+    CHECK(dnnl::set_max_cpu_isa(avx2 ? dnnl::cpu_isa::avx2 : dnnl::cpu_isa::sse41) == dnnl::status::success,
           "oneDNN was used before its cap was set");
     return true;
   }();

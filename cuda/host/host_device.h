@@ -29,9 +29,9 @@ struct HostOptions {
 };
 
 // Throws UserError when TRIREME_SIMD is set to something else than what follows. TRIREME_SIMD=avx2 keeps Highway and
-// oneDNN of the whole process from AVX-512 (to compare with machines that lack it); it is read once, at the first call.
-// Exceptions of queued tasks come out of every later wait or synchronize of the device; what is queued behind is
-// skipped.
+// oneDNN of the whole process from AVX-512, `portable` from AVX2 too (to compare with machines that lack them); it is
+// read once, at the first call. Exceptions of queued tasks come out of every later wait or synchronize of the device;
+// what is queued behind is skipped.
 std::unique_ptr<Device> make_host_device(const HostOptions& options);
 
 const Kernels& host_kernels();

@@ -13,6 +13,7 @@
 #endif
 
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include <hwy/highway.h>
@@ -38,10 +39,43 @@ HWY_INLINE Vector load(const BFloat16* from) {
   const auto bits = hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(from));
   return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(U32(), bits)));
 }
+#if HWY_TARGET == HWY_SCALAR
+// Without F16C: Highway 1.0.3 cuts where this rounds to nearest, ties to even, and knows neither infinities nor NaN.
+HWY_INLINE Vector load(const Float16* from) {
+  std::uint16_t half;
+  std::memcpy(&half, from, sizeof half);
+  const std::uint32_t sign = (half & 0x8000U) << 16, magnitude = half & 0x7FFFU;
+  std::uint32_t bits = (magnitude << 13) + (112U << 23);
+  if (magnitude >= 0x7C00)
+    bits = 0x7F800000 | magnitude << 13 | (magnitude > 0x7C00 ? 0x400000 : 0);
+  else if (magnitude < 0x400)
+    bits = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * 0x1p-24F);
+  return set(std::bit_cast<float>(sign | bits));
+}
+HWY_INLINE void store(Vector v, Float16* to) {
+  const auto bits = std::bit_cast<std::uint32_t>(hn::GetLane(v));
+  const std::uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
+  std::uint32_t half = ((magnitude + 0xFFF + (magnitude >> 13 & 1)) >> 13) - (112U << 10);
+  if (magnitude > 0x7F800000)
+    half = 0x7E00 | (magnitude >> 13 & 0x3FF);
+  else if (magnitude >= 0x477FF000)  // 65520, which is halfway to 2^16, and beyond
+    half = 0x7C00;
+  else if (magnitude < 0x38800000)  // subnormal below 2^-14: in 0.5 to 1 neighbours are 2^-24 apart
+    half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3F000000;
+  const auto whole = static_cast<std::uint16_t>(sign | half);
+  std::memcpy(to, &whole, sizeof whole);
+}
+#else
 HWY_INLINE Vector load(const Float16* from) {
   const hn::Rebind<hwy::float16_t, F32> half;
   return hn::PromoteTo(F32(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
 }
+
+HWY_INLINE void store(Vector v, Float16* to) {
+  const hn::Rebind<hwy::float16_t, F32> half;
+  hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(to));
+}
+#endif
 
 HWY_INLINE void store(Vector v, float* to) { hn::StoreU(v, F32(), to); }
 HWY_INLINE void store(Vector v, BFloat16* to) {
@@ -53,10 +87,6 @@ HWY_INLINE void store(Vector v, BFloat16* to) {
   const auto top = hn::IfThenElse(hn::RebindMask(d, hn::IsNaN(v)), quiet, rounded);
   const hn::Rebind<std::uint16_t, F32> half;
   hn::StoreU(hn::DemoteTo(half, hn::BitCast(I32(), top)), half, reinterpret_cast<std::uint16_t*>(to));
-}
-HWY_INLINE void store(Vector v, Float16* to) {
-  const hn::Rebind<hwy::float16_t, F32> half;
-  hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(to));
 }
 
 // The first `count` lanes, fewer than a vector; the rest is 0, and left alone.

@@ -40,7 +40,7 @@ class NcclWatch {
   static constexpr auto kPatience = std::chrono::seconds(3);
 
   // What one communicator has under way.
-  class Line;
+  struct Line;
   std::shared_ptr<Line> open(NcclLink& link, const Members& members, int rank);
   void close(Line& line);  // before its link goes
 

@@ -8,8 +8,8 @@ if(TRIREME_SANITIZE)
   string(REPLACE "," ";" sanitizers ${TRIREME_SANITIZE})
   foreach(sanitizer ${sanitizers})
     target_compile_options(gpu_programs PRIVATE -Xcompiler=-fsanitize=${sanitizer})
-    target_link_options(gpu_programs PRIVATE -Xcompiler=-fsanitize=${sanitizer})
   endforeach()
+  target_link_options(gpu_programs PRIVATE -fsanitize=${TRIREME_SANITIZE})  # CUDA programs are linked by g++
 endif()
 function(program_test name exit text claim)
   add_test(NAME GpuProgram.${name}
