@@ -119,12 +119,21 @@ void TrainingStep::run(std::int64_t step, std::span<const Batch> micro_batches, 
   pipeline_->run(schedule, pass_of, step);
   reduce_loss(step);
   enter(RunPhase::kReduction, step);
-  const auto begin = std::chrono::steady_clock::now();
-  gradients_->finish();
-  exposed_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  finish_reduction();
   add_tied_gradients(step);
   enter(RunPhase::kOptimizer, step);
   optimizer_->step(*gradients_, *norm_, learning_rate, step);
+}
+
+// Timed on the stream, where the waiting is: the host may be far ahead of it.
+void TrainingStep::finish_reduction() {
+  using Clock = std::chrono::steady_clock;
+  const auto began = std::make_shared<Clock::time_point>();
+  context_.device->run(context_.compute, [began] { *began = Clock::now(); });
+  gradients_->finish();
+  context_.device->run(context_.compute, [began, exposed = exposed_seconds_] {
+    *exposed = std::chrono::duration<double>(Clock::now() - *began).count();
+  });
 }
 
 Pass TrainingStep::pass() const {
@@ -207,7 +216,7 @@ StepReport TrainingStep::report() {
           .clip = clip,
           .skipped = skip != 0,
           .progress = {.applied_updates = applied, .loss_scale = scale, .good_steps = good},
-          .exposed_seconds = exposed_seconds_,
+          .exposed_seconds = *exposed_seconds_,
           .nonfinite = skip != 0 ? name_nonfinite() : ""};
 }
 

@@ -76,7 +76,7 @@ struct StepReport {
   double clip = 1;
   bool skipped = false;
   OptimizerProgress progress{};  // so far; skipped steps are no updates
-  double exposed_seconds = 0;    // that the compute stream waited for the gradients' reduction (host streams)
+  double exposed_seconds = 0;    // from when the compute stream had done the backward passes to the reduced gradients
   std::string nonfinite;         // where the step was skipped: "rank 2: layers.3.mlp.up.weight (and 5 more)"
 };
 
@@ -131,6 +131,7 @@ class TrainingStep {
   std::vector<HeldTensor> held(Read read) const;  // read(piece of the optimizer) -> its tensor
   std::string name_nonfinite();
   void count_tokens(std::span<const Batch> micro_batches, std::int64_t step);
+  void finish_reduction();
   void reduce_loss(std::int64_t step);
   void add_tied_gradients(std::int64_t step);
   void reduce_scalar(const ArenaTensor& x, const char* name, std::int64_t step);
@@ -167,8 +168,9 @@ class TrainingStep {
   ArenaTensor loss_total_;  // [1] f32
   ArenaTensor count_;       // [1] i64
   ArenaTensor scale_;       // [1] f32
-  double exposed_seconds_ = 0;
   std::int64_t step_ = -1;  // the last one run
+  // Written on the compute stream.
+  std::shared_ptr<double> exposed_seconds_ = std::make_shared<double>(0);
 };
 
 DType dtype_of(config::Precision precision);

@@ -1,5 +1,6 @@
 #include "trainer/step/training_step.h"
 
+#include <chrono>
 #include <limits>
 
 #include <gmock/gmock.h>
@@ -183,6 +184,21 @@ TEST(TrainingStep, NeverFollowsDeviceMemoryAndNeverNeedsTheTimingOfStreams) {
                                  {.streams = StreamMode::kLazy, .shuffle_seed = 10 * seed, .guard_memory = true}),
                   plain);
     }
+}
+
+// Lazy streams run what is on them when somebody waits, long after the host put it there.
+TEST(TrainingStep, TimesTheReductionOfGradientsOnTheStreamThatWaitsForIt) {
+  const Experiment experiment = noisy_experiment(config::Model::llama, 4);
+  for (const StreamMode mode : {StreamMode::kImmediate, StreamMode::kLazy}) {
+    run_as_ranks(2, [&](LocalGroup& group, int rank) {
+      SmallRun run(group, experiment, {.global_batch = 4, .micro_batch = 1, .dp = 2, .rank = rank}, {.streams = mode});
+      const auto begin = std::chrono::steady_clock::now();
+      const StepReport report = run.run(1, 1e-2);
+      const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+      EXPECT_GT(report.exposed_seconds, 0);
+      EXPECT_LT(report.exposed_seconds, all.count());
+    });
+  }
 }
 
 TEST(TrainingStep, InputAndWeightGradientsRunApartAreTheBitsOfTheFusedOnes) {
