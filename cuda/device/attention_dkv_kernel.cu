@@ -151,7 +151,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
                                          valid);
   copy_rows<D, kKeys, kAttentionThreads>(shared_address(memory.v), kv + in.v_at(first_key, kv_head), in.kv_stride(),
                                          valid);
-  const auto copy = [&](const auto& step, typename DkvMemory<D>::Buffer& to) {
+  const auto copy = [&](const auto& step, int buffer) {
+    typename DkvMemory<D>::Buffer& to = memory.buffers[buffer];
     const int rows = step.end - step.row;
     const std::int64_t from = in.q_at(step.row, step.head);
     copy_rows<D, kStep, kAttentionThreads>(shared_address(to.q), static_cast<const T*>(in.q) + from, in.q_stride(),
@@ -166,20 +167,10 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     }
   };
   const int group = in.heads_per_kv();
-  RowWalk<kStep> walk(Ranges(in.keys, in.rows), first_key, first_key + valid, kv_head * group, (kv_head + 1) * group);
   DkvKeys<T, D> keys(in, memory, first_key);
-  auto step = walk.next();
-  if (step.end != 0) copy(step, memory.buffers[0]);
-  for (int buffer = 0; step.end != 0; buffer ^= 1) {
-    copies_landed();
-    __syncthreads();
-    const auto following = walk.next();
-    if (following.end != 0) copy(following, memory.buffers[buffer ^ 1]);
-    keys.add(step, memory.buffers[buffer]);
-    step = following;
-  }
-  copies_landed();
-  __syncthreads();
+  take_steps(
+      RowWalk<kStep>(Ranges(in.keys, in.rows), first_key, first_key + valid, kv_head * group, (kv_head + 1) * group),
+      copy, [&](const auto& step, int buffer) { keys.add(step, memory.buffers[buffer]); });
   keys.store(dkv + in.k_at(first_key, kv_head), dkv + in.v_at(first_key, kv_head), shared_address(memory.k),
              shared_address(memory.v));
 }
@@ -191,12 +182,9 @@ void launch_attention_dkv(const Launch& launch, DType dtype, const AttentionArgu
   with_tensor_core_head(dtype, in.head_size, [&](auto type, auto head_size) {
     using T = typename decltype(type)::type;
     constexpr int D = decltype(head_size)::value;
-    const auto kernel = attention_dkv_kernel<T, D>;
-    allow_shared_memory(kernel, sizeof(DkvMemory<D>));
-    kernel<<<launch.blocks(parts(in.all_keys, kKeys) * in.kv_heads), kAttentionThreads, sizeof(DkvMemory<D>),
-             launch.stream>>>(in, static_cast<T*>(out.dkv), static_cast<const T*>(out.dq),
-                              static_cast<const T*>(out.d_o), out.lse);
-    launch.done();
+    launch_attention(launch, attention_dkv_kernel<T, D>, parts(in.all_keys, kKeys) * in.kv_heads, sizeof(DkvMemory<D>),
+                     in, static_cast<T*>(out.dkv), static_cast<const T*>(out.dq), static_cast<const T*>(out.d_o),
+                     out.lse);
   });
 }
 

@@ -208,28 +208,14 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   }
 
   const int kv_head = head / in.heads_per_kv();
-  const auto copy = [&](const auto& step, int buffer) {
-    const auto* kv = static_cast<const T*>(in.kv);
-    const int keys = step.end - step.key;
-    copy_rows<D, kStep, kAttentionThreads>(shared_address(memory.k[buffer]), kv + in.k_at(step.key, kv_head),
-                                           in.kv_stride(), keys);
-    copy_rows<D, kStep, kAttentionThreads>(shared_address(memory.v[buffer]), kv + in.v_at(step.key, kv_head),
-                                           in.kv_stride(), keys);
-  };
-  KeyWalk<kStep> walk(ranges, first_row, first_row + valid);
   ForwardRows<T, D> rows(in, memory, first_row, head);
-  auto step = walk.next();
-  if (step.end != 0) copy(step, 0);
-  for (int buffer = 0; step.end != 0; buffer ^= 1) {
-    copies_landed();
-    __syncthreads();
-    const auto following = walk.next();
-    if (following.end != 0) copy(following, buffer ^ 1);
-    rows.add(step, buffer);
-    step = following;
-  }
-  copies_landed();
-  __syncthreads();
+  take_steps(
+      KeyWalk<kStep>(ranges, first_row, first_row + valid),
+      [&](const auto& step, int buffer) {
+        copy_keys<T, D>(shared_address(memory.k[buffer]), shared_address(memory.v[buffer]), in, step.key, step.end,
+                        kv_head);
+      },
+      [&](const auto& step, int buffer) { rows.add(step, buffer); });
   rows.store(o + in.q_at(first_row, head), lse, shared_address(memory.q));
 }
 
@@ -240,11 +226,8 @@ void launch_attention_forward(const Launch& launch, DType dtype, const Attention
   with_tensor_core_head(dtype, in.head_size, [&](auto type, auto head_size) {
     using T = typename decltype(type)::type;
     constexpr int D = decltype(head_size)::value;
-    const auto kernel = attention_forward_kernel<T, D>;
-    allow_shared_memory(kernel, sizeof(ForwardMemory<D>));
-    kernel<<<launch.blocks(parts(in.rows, kRows) * in.heads), kAttentionThreads, sizeof(ForwardMemory<D>),
-             launch.stream>>>(in, static_cast<T*>(out.o), out.lse);
-    launch.done();
+    launch_attention(launch, attention_forward_kernel<T, D>, parts(in.rows, kRows) * in.heads, sizeof(ForwardMemory<D>),
+                     in, static_cast<T*>(out.o), out.lse);
   });
 }
 

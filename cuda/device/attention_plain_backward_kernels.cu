@@ -175,12 +175,9 @@ void launch_plain_attention_dq(const Launch& launch, DType dtype, const Attentio
                                const AttentionGradients& out) {
   with_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const auto kernel = plain_attention_dq_kernel<T>;
-    const std::size_t bytes = shared_bytes(in.head_size);
-    allow_shared_memory(kernel, bytes);
-    kernel<<<launch.blocks(parts(in.rows, kPlainOwn) * in.heads), kAttentionThreads, bytes, launch.stream>>>(
-        in, static_cast<T*>(out.dq), static_cast<const T*>(out.d_o), static_cast<const T*>(out.o), out.lse);
-    launch.done();
+    launch_attention(launch, plain_attention_dq_kernel<T>, parts(in.rows, kPlainOwn) * in.heads,
+                     shared_bytes(in.head_size), in, static_cast<T*>(out.dq), static_cast<const T*>(out.d_o),
+                     static_cast<const T*>(out.o), out.lse);
   });
 }
 
@@ -188,12 +185,9 @@ void launch_plain_attention_dkv(const Launch& launch, DType dtype, const Attenti
                                 const AttentionGradients& out) {
   with_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const auto kernel = plain_attention_dkv_kernel<T>;
-    const std::size_t bytes = shared_bytes(in.head_size);
-    allow_shared_memory(kernel, bytes);
-    kernel<<<launch.blocks(parts(in.all_keys, kPlainOwn) * in.kv_heads), kAttentionThreads, bytes, launch.stream>>>(
-        in, static_cast<T*>(out.dkv), static_cast<const T*>(out.d_o), static_cast<const T*>(out.o), out.lse);
-    launch.done();
+    launch_attention(launch, plain_attention_dkv_kernel<T>, parts(in.all_keys, kPlainOwn) * in.kv_heads,
+                     shared_bytes(in.head_size), in, static_cast<T*>(out.dkv), static_cast<const T*>(out.d_o),
+                     static_cast<const T*>(out.o), out.lse);
   });
 }
 

@@ -81,12 +81,8 @@ void launch_plain_attention_forward(const Launch& launch, DType dtype, const Att
                                     const AttentionOutputs& out) {
   with_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const auto kernel = plain_attention_forward_kernel<T>;
-    const std::size_t bytes = shared_bytes(in.head_size);
-    allow_shared_memory(kernel, bytes);
-    kernel<<<launch.blocks(parts(in.rows, kPlainOwn) * in.heads), kAttentionThreads, bytes, launch.stream>>>(
-        in, static_cast<T*>(out.o), out.lse);
-    launch.done();
+    launch_attention(launch, plain_attention_forward_kernel<T>, parts(in.rows, kPlainOwn) * in.heads,
+                     shared_bytes(in.head_size), in, static_cast<T*>(out.o), out.lse);
   });
 }
 

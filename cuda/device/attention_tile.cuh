@@ -40,6 +40,42 @@ void allow_shared_memory(Kernel* kernel, std::size_t bytes) {
         "cudaFuncSetAttribute");
 }
 
+// Enqueues a kernel of attention: so many blocks of kAttentionThreads.
+template <class... Parameters>
+void launch_attention(const Launch& launch, void (*kernel)(Parameters...), std::int64_t blocks,
+                      std::size_t shared_bytes, const std::type_identity_t<Parameters>&... arguments) {
+  allow_shared_memory(kernel, shared_bytes);
+  kernel<<<launch.blocks(blocks), kAttentionThreads, shared_bytes, launch.stream>>>(arguments...);
+  launch.done();
+}
+
+// Takes the steps of a walk one by one: while add(step, buffer) works on one, copy(step, buffer) of the next is under
+// way, into the other of two buffers. One barrier a step; behind the last one all copies have landed, for all threads.
+template <class Walk, class Copy, class Add>
+__device__ inline void take_steps(Walk walk, const Copy& copy, const Add& add) {
+  auto step = walk.next();
+  if (step.end != 0) copy(step, 0);
+  for (int buffer = 0; step.end != 0; buffer ^= 1) {
+    copies_landed();
+    __syncthreads();
+    const auto following = walk.next();
+    if (following.end != 0) copy(following, buffer ^ 1);
+    add(step, buffer);
+    step = following;
+  }
+  copies_landed();
+  __syncthreads();
+}
+
+// Starts the copies of a step's keys: of K and of V.
+template <class T, int D>
+__device__ inline void copy_keys(SharedAddress k, SharedAddress v, const AttentionArguments& in, int key, int end,
+                                 int kv_head) {
+  const auto* kv = static_cast<const T*>(in.kv);
+  copy_rows<D, kAttentionStep<D>, kAttentionThreads>(k, kv + in.k_at(key, kv_head), in.kv_stride(), end - key);
+  copy_rows<D, kAttentionStep<D>, kAttentionThreads>(v, kv + in.v_at(key, kv_head), in.kv_stride(), end - key);
+}
+
 // 2^x by the hardware: relative error 2^-22 (PTX ISA, ex2.approx), 0 below 2^-126.
 __device__ inline float exp2_hardware(float x) {
   float y;
