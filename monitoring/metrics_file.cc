@@ -16,6 +16,7 @@
 #include "monitoring/error.h"
 #include "monitoring/json_text.h"
 #include "monitoring/log.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
@@ -54,19 +55,10 @@ Cut cut_after(std::string_view text, std::int64_t step) {
   return cut;
 }
 
-std::string read_whole(const std::filesystem::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  std::string text;
-  char block[1 << 16];
-  ssize_t bytes = -1;
-  while (file >= 0 && ((bytes = ::read(file, block, sizeof block)) > 0 || (bytes < 0 && errno == EINTR)))
-    if (bytes > 0) text.append(block, static_cast<std::size_t>(bytes));
-  const int error = errno;
-  if (file >= 0) ::close(file);
-  if (bytes < 0)
-    throw UserError(
-        fmt::format("cannot read {}: {}. Is it the metrics of a run?", path.string(), std::strerror(error)));
-  return text;
+constexpr std::size_t kMaxBytes = std::size_t{8} << 30;  // tens of millions of steps
+
+std::string read_lines(const std::filesystem::path& path) {
+  return read_file(path, kMaxBytes, "Is it the metrics of a run?");
 }
 
 std::optional<double> number_in_words(const std::string& text) {
@@ -170,7 +162,7 @@ void MetricsFile::write_waiting() {
 }
 
 std::int64_t MetricsFile::truncate_after(std::int64_t step) {
-  const std::string text = read_whole(path_);
+  const std::string text = read_lines(path_);
   const Cut in_file = cut_after(text, step);
   if (in_file.damaged > 0)
     log_warning("{}: {} of its lines cannot be read; they are left as they are", path_.string(), in_file.damaged);
@@ -197,7 +189,7 @@ std::optional<double> MetricsRow::number(std::string_view name) const {
 }
 
 MetricsRows read_metrics(const std::filesystem::path& path) {
-  const std::string text = read_whole(path);
+  const std::string text = read_lines(path);
   MetricsRows result;
   std::int64_t line_number = 0;
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {

@@ -18,9 +18,12 @@
 #include "monitoring/check.h"
 #include "monitoring/error.h"
 #include "monitoring/json_text.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
+
+constexpr std::size_t kMaxTraceBytes = std::size_t{1} << 30;
 
 template <class Clock>
 std::int64_t now_ns() {
@@ -193,10 +196,9 @@ void Trace::write(const std::filesystem::path& path, StepRange steps) const {
 }
 
 std::vector<TraceEvent> read_trace(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw UserError(fmt::format("cannot read the trace {}: no such file, or not readable.", path.string()));
+  const std::string text = read_file(path, kMaxTraceBytes, "Is it the trace of a run?");
   try {
-    const nlohmann::json json = nlohmann::json::parse(in);
+    const nlohmann::json json = nlohmann::json::parse(text);
     std::map<std::int64_t, std::string> tracks;
     std::vector<TraceEvent> events;
     for (const auto& event : json.at("traceEvents")) {

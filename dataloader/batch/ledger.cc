@@ -2,8 +2,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,10 +13,13 @@
 
 #include "monitoring/check.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 
 namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{8} << 30;  // a hundred million steps
 
 [[noreturn]] void failed(const std::filesystem::path& path, const char* what, int error) {
   throw UserError(fmt::format("{}: cannot {} the ledger: {}. Check the folder's permissions and the room on its disk.",
@@ -30,14 +31,6 @@ namespace {
       fmt::format("{}: line {}: {}. The ledger was changed by something else than a run; move it away "
                   "to begin a new one.",
                   path.string(), line, what));
-}
-
-std::string read_all(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) failed(path, "open", errno);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) failed(path, "read", errno);
-  return text;
 }
 
 LedgerLine parse_line(std::string_view text, const std::filesystem::path& path, std::size_t number) {
@@ -73,7 +66,7 @@ Lines parse(std::string_view text, const std::filesystem::path& path) {
 Ledger::Ledger(std::filesystem::path path) : path_(std::move(path)) {
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0) failed(path_, "open", errno);
-  const std::string text = read_all(path_);
+  const std::string text = read_file(path_, kMaxBytes);
   const std::size_t whole = text.rfind('\n') + 1;  // 0 when there is none
   if (whole < text.size() && ::ftruncate(descriptor_, static_cast<off_t>(whole)) != 0) {
     const int error = errno;
@@ -103,7 +96,7 @@ void Ledger::sync() {
 }
 
 void Ledger::truncate_to(std::int64_t cursor) {
-  const Lines parsed = parse(read_all(path_), path_);
+  const Lines parsed = parse(read_file(path_, kMaxBytes), path_);
   std::size_t kept = 0;
   while (kept < parsed.lines.size() && parsed.lines[kept].end <= cursor) ++kept;
   if (kept < parsed.lines.size() && parsed.lines[kept].begin < cursor)
@@ -115,7 +108,9 @@ void Ledger::truncate_to(std::int64_t cursor) {
   sync();
 }
 
-std::vector<LedgerLine> read_ledger(const std::filesystem::path& path) { return parse(read_all(path), path).lines; }
+std::vector<LedgerLine> read_ledger(const std::filesystem::path& path) {
+  return parse(read_file(path, kMaxBytes), path).lines;
+}
 
 void check_each_sample_once(const std::vector<LedgerLine>& lines, const std::filesystem::path& path,
                             std::int64_t first) {

@@ -1,14 +1,12 @@
 #include "dataloader/prepare/receipt.h"
 
-#include <fstream>
-#include <iterator>
-
 #include <nlohmann/json.hpp>
 
 #include "dataloader/prepare/byte_source.h"
 #include "dataloader/prepare/records.h"
 #include "dataloader/shard/dataset.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
@@ -16,6 +14,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr int kFormat = 1;
+constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 
 ordered_json options_json(const PrepareOptions& options, const std::string& tokenizer_sha256) {
   return {{"vocab_size", options.vocab_size},
@@ -117,11 +116,12 @@ std::optional<PrepareSummary> prepared_before(const PrepareOptions& options, con
   if (error) throw UserError(out.string() + " cannot be looked at: " + error.message());
   if (!std::filesystem::is_directory(out)) throw UserError(out.string() + " exists and is not a folder" + remedy);
   if (std::filesystem::is_empty(out)) return std::nullopt;
-  std::ifstream file(out / kReceiptFile, std::ios::binary);
-  if (!file) throw UserError(out.string() + " exists and is not a folder of prepared data" + remedy);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const FileBytes file = try_read_file(out / kReceiptFile, kMaxBytes);
+  if (!file.problem.empty())
+    throw UserError(out.string() + " exists and is not a folder of prepared data (" + kReceiptFile + ": " +
+                    file.problem + ")" + remedy);
   try {
-    const ordered_json receipt = ordered_json::parse(bytes);
+    const ordered_json receipt = ordered_json::parse(file.bytes);
     const std::string different =
         receipt.at("format") != kFormat ? "in another format" : difference(receipt, options, tokenizer_sha256);
     if (!different.empty()) throw UserError(out.string() + " exists and was made " + different + remedy);

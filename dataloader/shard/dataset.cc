@@ -1,15 +1,15 @@
 #include "dataloader/shard/dataset.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "dataloader/shard/sha256.h"
+#include "dataloader/tokenizer/tokenizer_json.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 
@@ -110,11 +110,7 @@ const TokenStream& Dataset::split(std::string_view name) const {
 
 std::string Dataset::tokenizer_json() const {
   const std::filesystem::path path = folder_ / manifest_.tokenizer_file;
-  std::ifstream in(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in)
-    throw UserError(
-        fmt::format("{}: cannot be read. Copy the folder whole, or run `trireme prepare` again.", path.string()));
+  std::string bytes = read_file(path, kMaxTokenizerJsonBytes, "Copy the folder whole, or run `trireme prepare` again.");
   if (const std::string digest = sha256_hex(bytes); digest != manifest_.tokenizer_sha256)
     throw DamagedDataError(fmt::format(
         "{}: its SHA-256 is {}, and the tokens beside it were made with {}. Restore the file, or run `trireme prepare` "

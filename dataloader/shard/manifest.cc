@@ -1,8 +1,6 @@
 #include "dataloader/shard/manifest.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
@@ -15,6 +13,7 @@
 #include "dataloader/shard/manifest.pb.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 
@@ -22,6 +21,7 @@ namespace {
 
 constexpr std::uint32_t kManifestVersion = 1;
 constexpr std::string_view kFirstLine = "# trireme data set; XXH3-128 of what follows: ";
+constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 60;  // so that no sum or product of counts overflows
 
 std::string digest_of(std::string_view text) {
@@ -155,15 +155,10 @@ DatasetManifest read_manifest(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder, ignored))
     throw UserError(fmt::format("{}: there is no such folder. Make it with `trireme prepare INPUT... --out {}`.",
                                 folder.string(), folder.string()));
-  std::ifstream in(path, std::ios::binary);
-  if (!in)
-    throw UserError(
-        fmt::format("{}: cannot be read. A folder of shards has it when `trireme prepare` is done; run it, "
-                    "or point data.path to another folder.",
-                    path.string()));
-  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) throw UserError(fmt::format("{}: reading failed. Check the disk.", path.string()));
-  return parse_manifest(text, path.string());
+  return parse_manifest(read_file(path, kMaxBytes,
+                                  "A folder of shards has it when `trireme prepare` is done; run it, or point "
+                                  "data.path to another folder."),
+                        path.string());
 }
 
 }  // namespace trireme

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <unordered_map>
 
 #include "dataloader/tokenizer/bpe.h"
@@ -13,6 +11,7 @@
 #include "dataloader/tokenizer/tokenizer_json.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
@@ -79,19 +78,7 @@ Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) {
-    throw UserError(path.string() + " cannot be read as a tokenizer.json: " + error.message() + "; check the path");
-  }
-  if (size > kMaxTokenizerJsonBytes) {
-    throw UserError(path.string() + " has " + std::to_string(size) + " bytes; a tokenizer.json has at most " +
-                    std::to_string(kMaxTokenizerJsonBytes));
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::string json((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) throw UserError(path.string() + " cannot be read; check its permissions");
-  return parse(json, path.string());
+  return parse(read_file(path, kMaxTokenizerJsonBytes, "Is it a tokenizer.json?"), path.string());
 }
 
 std::int64_t Tokenizer::vocab_size() const { return static_cast<std::int64_t>(parts_->bytes.size()); }

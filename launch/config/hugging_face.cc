@@ -11,6 +11,7 @@
 
 #include "launch/config/fields.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
@@ -307,7 +308,7 @@ HuggingFaceModel read_hugging_face_directory(const std::string& dir, Problems& p
   HuggingFaceModel found;
   const std::string path = (fs::path(dir) / "config.json").string();
   try {
-    found.model = translate_hugging_face_config(read_text_file(path, kMaxHuggingFaceConfigBytes), path, problems);
+    found.model = translate_hugging_face_config(read_file(path, kMaxHuggingFaceConfigBytes), path, problems);
   } catch (const UserError& error) {
     problems.add(path, "model.from",
                  std::string(error.what()) + ". A Hugging Face directory with config.json is expected");

@@ -4,11 +4,12 @@
 #include "launch/config/resolve.h"
 #include "launch/config/validate.h"
 #include "launch/config/yaml_tree.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 
 LoadedRun load_run(const std::string& file, const std::vector<std::string>& overrides, std::optional<int> ranks) {
-  return load_run_text(read_text_file(file, kMaxConfigurationBytes), file, overrides, ranks);
+  return load_run_text(read_file(file, kMaxConfigurationBytes), file, overrides, ranks);
 }
 
 LoadedRun load_run_text(const std::string& text, const std::string& file, const std::vector<std::string>& overrides,

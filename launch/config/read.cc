@@ -1,10 +1,6 @@
 #include "launch/config/read.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "launch/config/fields.h"
 #include "launch/config/yaml_tree.h"
@@ -179,20 +175,6 @@ void apply_override(std::string_view assignment, config::Run& run, Sources& sour
   problems.add(at, "",
                nearest.empty() ? "no such field; `trireme config FILE` prints all there are"
                                : "no such field; did you mean " + nearest + "?");
-}
-
-std::string read_text_file(const std::string& path, std::size_t max_bytes) {
-  if (std::filesystem::is_directory(path)) throw UserError(path + " is a folder, not a file");
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw UserError("cannot open " + path + ": " + std::strerror(errno));
-  std::string text(max_bytes + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad()) throw UserError("cannot read " + path + ": " + std::strerror(errno));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > max_bytes) {
-    throw UserError(path + " is larger than " + std::to_string(max_bytes) + " bytes; this cannot be the right file");
-  }
-  return text;
 }
 
 }  // namespace trireme

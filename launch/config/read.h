@@ -33,7 +33,4 @@ config::Run read_run(std::string_view text, Sources& sources, Problems& problems
 // "model.hidden_size=512" as given to --set; later ones win.
 void apply_override(std::string_view assignment, config::Run& run, Sources& sources, Problems& problems);
 
-// The whole file; UserError if it cannot be read or is larger than `max_bytes`.
-std::string read_text_file(const std::string& path, std::size_t max_bytes);
-
 }  // namespace trireme

@@ -2,18 +2,17 @@
 
 #include <chrono>
 #include <ctime>
-#include <fstream>
-#include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "dataloader/shard/durable_file.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
 
-constexpr std::uintmax_t kMaxBytes = std::uintmax_t{64} << 20;
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
 
 std::string now_utc() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
@@ -26,12 +25,9 @@ std::string now_utc() {
 
 nlohmann::ordered_json read(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return {{"attempts", nlohmann::ordered_json::array()}};
-  if (std::filesystem::file_size(path) > kMaxBytes)
-    throw DamagedDataError(path.string() + " is larger than a run's record can be; move it away to begin another");
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  auto record = nlohmann::ordered_json::parse(text.str(), nullptr, false);
+  auto record = nlohmann::ordered_json::parse(
+      read_file(path, kMaxBytes, "It holds the run's attempts: make it readable, or move it away to begin another."),
+      nullptr, false);
   if (!record.is_object() || !record.contains("attempts") || !record["attempts"].is_array())
     throw DamagedDataError(path.string() +
                            " is not a run's record (an object with \"attempts\"); move it away to go on");

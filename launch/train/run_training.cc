@@ -1,9 +1,7 @@
 #include "launch/train/run_training.h"
 
 #include <climits>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include <unistd.h>
 
@@ -28,14 +26,6 @@ std::string host_name() {
   char name[HOST_NAME_MAX + 1] = {};
   gethostname(name, HOST_NAME_MAX);
   return name;
-}
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UserError("cannot read " + path.string());
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 std::string layout_text(const config::Run& run) {
@@ -88,7 +78,7 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
                 .experiment_text = experiment_text(run, dataset.manifest()),
                 .config_json = hugging_face_config(run.model(), dtype_of(run.train().precision()),
                                                    dataset.manifest().end_of_document),
-                .tokenizer_json = read_file(dataset.folder() / dataset.manifest().tokenizer_file),
+                .tokenizer_json = dataset.tokenizer_json(),
                 .weights_from = {},
                 .trace_steps = run.monitoring().trace_steps()};
   if (run.model().has_from()) {

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
-#include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,6 +14,7 @@
 #include "dataloader/shard/durable_file.h"
 #include "monitoring/error.h"
 #include "monitoring/log.h"
+#include "monitoring/read_file.h"
 #include "trainer/checkpoint/write.h"
 
 namespace trireme {
@@ -99,10 +99,7 @@ void put_in_place(const fs::path& temporary, const fs::path& path, const fs::pat
 
 // Through a network file system a rename may have been another writer's: what is there now must be ours.
 void check_in_place(const fs::path& path, const std::string& manifest) {
-  std::ifstream in(path / kCheckpointManifestFile, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in || text.str() != manifest)
+  if (try_read_file(path / kCheckpointManifestFile, manifest.size()).bytes != manifest)
     throw UserError(fmt::format("{} is not what was just renamed to it: does another run write into {}?", path.string(),
                                 path.parent_path().string()));
 }

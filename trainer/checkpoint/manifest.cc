@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <set>
 #include <span>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <google/protobuf/io/tokenizer.h>
@@ -14,6 +12,7 @@
 #include "cuda/core/tensor.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 
 namespace trireme {
 namespace {
@@ -99,11 +98,9 @@ proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const
 
 proto::CheckpointManifest read_checkpoint_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kCheckpointManifestFile;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) damaged(path.string(), "it cannot be read");
-  std::stringstream text;
-  text << file.rdbuf();
-  return parse_checkpoint_manifest(text.str(), path.string());
+  const FileBytes file = try_read_file(path, kMaxBytes);
+  if (!file.problem.empty()) damaged(path.string(), "it cannot be read: " + file.problem);
+  return parse_checkpoint_manifest(file.bytes, path.string());
 }
 
 OptimizerProgress progress_of(const proto::CheckpointManifest& manifest) {

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <unordered_map>
 
 #include <fcntl.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 #include "trainer/checkpoint/file_plan.h"
 #include "trainer/checkpoint/snapshot.h"
 
@@ -25,12 +24,11 @@ namespace {
 // "master-00001-of-00002.safetensors" -> "master"
 std::string stem_of(const std::string& name) { return name.substr(0, name.find_first_of("-.")); }
 
-std::string read_whole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) damaged(path, "it is missing or cannot be read");
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
+// Of the size that the manifest names.
+std::string read_plain_file(const std::filesystem::path& folder, const proto::CheckpointPlainFile& file) {
+  FileBytes read = try_read_file(folder / file.name(), file.bytes());
+  if (!read.problem.empty()) damaged(folder / file.name(), "it cannot be read: " + read.problem);
+  return std::move(read.bytes);
 }
 
 }  // namespace
@@ -38,7 +36,7 @@ std::string read_whole(const std::filesystem::path& path) {
 OpenCheckpoint::OpenCheckpoint(const std::filesystem::path& folder)
     : folder_(folder), manifest_(read_checkpoint_manifest(folder)) {
   for (const proto::CheckpointPlainFile& file : manifest_.plain_files()) {
-    const std::string contents = read_whole(folder / file.name());
+    const std::string contents = read_plain_file(folder, file);
     if (contents.size() != file.bytes() || digest_of(std::as_bytes(std::span(contents))) != file.digest())
       damaged(folder / file.name(), "its contents do not have the manifest's digest");
   }
@@ -95,7 +93,7 @@ bool OpenCheckpoint::has_masters() const {
 
 std::string OpenCheckpoint::plain_file(const std::string& name) const {
   for (const proto::CheckpointPlainFile& file : manifest_.plain_files())
-    if (file.name() == name) return read_whole(folder_ / name);
+    if (file.name() == name) return read_plain_file(folder_, file);
   return "";
 }
 

@@ -1,9 +1,7 @@
 #include "trainer/verify/trial.h"
 
 #include <algorithm>
-#include <fstream>
 #include <numeric>
-#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -11,6 +9,7 @@
 
 #include "cuda/host/host_device.h"
 #include "monitoring/error.h"
+#include "monitoring/read_file.h"
 #include "parallel/comm/local.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/digest.h"
@@ -84,21 +83,13 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
   if (!options.scratch.empty()) save(self, training, experiment, progress, options);
 }
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UserError("cannot read " + path.string() + ", which a trial has just written");
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 // Of the checkpoint that the trial left in its scratch folder: name -> digest.
 std::map<std::string, std::string> digests_below(const std::filesystem::path& scratch) {
   std::map<std::string, std::string> digests;
   for (const auto& checkpoint : std::filesystem::directory_iterator(scratch)) {
     if (!checkpoint.is_directory()) continue;
     for (const auto& file : std::filesystem::directory_iterator(checkpoint)) {
-      const std::string bytes = read_file(file.path());
+      const std::string bytes = read_file(file.path(), kMaxFileBytes, "A trial has just written it.");
       digests[file.path().filename().string()] = digest_of(std::as_bytes(std::span(bytes)));
     }
   }

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,14 +16,10 @@
 
 namespace trireme {
 
+// Returns the path.
 inline std::filesystem::path write_file(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
+  write_bytes(path, bytes);
   return path;
-}
-
-inline std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 inline std::string gzip(const std::string& text) {
@@ -88,7 +82,7 @@ inline std::vector<std::string> documents_of(const std::filesystem::path& folder
 inline std::map<std::string, std::string> contents_of(const std::filesystem::path& folder) {
   std::map<std::string, std::string> contents;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    contents[entry.path().filename().string()] = read_file(entry.path());
+    contents[entry.path().filename().string()] = read_bytes(entry.path());
   }
   return contents;
 }

@@ -131,7 +131,7 @@ TEST_F(Prepare, TrainsTheTokenizerWithoutValidationText) {
   options.validation_fraction = 0.5;
   options.vocab_size = 2000;
   prepare(options);
-  const auto before = read_file(options.out / "tokenizer.json");
+  const auto before = read_bytes(options.out / "tokenizer.json");
   const auto held_out = documents_of(options.out, "validation");
   for (std::string& text : texts) {
     if (std::find(held_out.begin(), held_out.end(), text) != held_out.end()) text += " zyzzyva zyzzyva";
@@ -139,19 +139,19 @@ TEST_F(Prepare, TrainsTheTokenizerWithoutValidationText) {
   options.inputs = {input("b.jsonl", json_lines(texts))};
   options.out = folder_.path() / "other";
   prepare(options);
-  EXPECT_EQ(read_file(options.out / "tokenizer.json"), before);
+  EXPECT_EQ(read_bytes(options.out / "tokenizer.json"), before);
 }
 
 TEST_F(Prepare, TakesATokenizerAndCopiesItByteForByte) {
   prepare(options({input("a.txt", "the oars of the trireme, the oars")}));
   const auto tokenizer =
-      write_file(folder_.path() / "t.json", read_file(folder_.path() / "out/tokenizer.json") + "\n\n");
+      write_file(folder_.path() / "t.json", read_bytes(folder_.path() / "out/tokenizer.json") + "\n\n");
   PrepareOptions options = this->options({input("b.txt", "other oars")});
   options.vocab_size = 0;
   options.tokenizer = tokenizer;
   options.out = folder_.path() / "other";
   prepare(options);
-  EXPECT_EQ(read_file(options.out / "tokenizer.json"), read_file(tokenizer));
+  EXPECT_EQ(read_bytes(options.out / "tokenizer.json"), read_bytes(tokenizer));
   EXPECT_EQ(documents_of(options.out, "train"), std::vector<std::string>{"other oars"});
 }
 
@@ -168,7 +168,7 @@ TEST_F(Prepare, KeepsTheNameOfASpecialTokenAsText) {
 
 TEST_F(Prepare, PutsTheTemplateOfTheTokenizerAroundEachDocument) {
   prepare(options({input("a.txt", "ab")}));
-  TokenizerSpec spec = parse_tokenizer_json(read_file(folder_.path() / "out/tokenizer.json"), "t");
+  TokenizerSpec spec = parse_tokenizer_json(read_bytes(folder_.path() / "out/tokenizer.json"), "t");
   const auto size = static_cast<TokenId>(spec.vocabulary.size());
   spec.added_tokens.push_back({size, "<|begin|>", false, false, false, true});
   spec.prefix = {size};
@@ -305,7 +305,7 @@ TEST_F(Prepare, NeverReplacesWhatIsDifferent) {
   std::filesystem::create_directory(options.out);
   write_file(options.out / "thesis.txt", "precious");
   EXPECT_THAT(complaint(options), HasSubstr("is not a folder of prepared data"));
-  EXPECT_EQ(read_file(options.out / "thesis.txt"), "precious");
+  EXPECT_EQ(read_bytes(options.out / "thesis.txt"), "precious");
   options.out = options.out / "thesis.txt";
   EXPECT_THAT(complaint(options), HasSubstr("is not a folder"));
 }

@@ -1,23 +1,19 @@
 // The ids that Hugging Face's `tokenizers` gives, for four kinds of tokenizer.json and some 250 texts each.
 // tests/dataloader/fixtures/make_tokenizer_fixtures.py made the fixtures.
-#include <fstream>
-
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "dataloader/tokenizer/tokenizer.h"
 #include "dataloader/tokenizer/train.h"
 #include "tests/paths.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
 
 std::string fixture(const std::string& name) { return TRIREME_SOURCE_DIR "/tests/dataloader/fixtures/" + name; }
 
-nlohmann::json read_json(const std::string& name) {
-  std::ifstream file(fixture(name), std::ios::binary);
-  return nlohmann::json::parse(file);
-}
+nlohmann::json read_json(const std::string& name) { return nlohmann::json::parse(read_bytes(fixture(name))); }
 
 class TokenizerFixture : public ::testing::TestWithParam<const char*> {
  protected:
@@ -46,8 +42,7 @@ TEST_P(TokenizerFixture, GivesTheIdsOfHuggingFace) {
 }
 
 TEST_P(TokenizerFixture, GivesTheSameIdsOnceWrittenByUs) {
-  std::ifstream file(fixture(std::string("tokenizer_") + GetParam() + ".json"), std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string bytes = read_bytes(fixture(std::string("tokenizer_") + GetParam() + ".json"));
   const TokenizerSpec spec = parse_tokenizer_json(bytes, GetParam());
   const std::string written = write_tokenizer_json(spec);
   EXPECT_EQ(write_tokenizer_json(parse_tokenizer_json(written, "written")), written);
@@ -60,9 +55,7 @@ TEST(HuggingFace, TrainsTheTokenizerThatHuggingFaceTrains) {
   WordCounter words;
   for (const auto& text : read_json("tokenizer_corpus.json")) words.add(text.get<std::string>());
   const TokenizerSpec ours = train_bpe(words.counts(), {.vocab_size = 500});
-  std::ifstream file(fixture("tokenizer_gpt2.json"), std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const TokenizerSpec theirs = parse_tokenizer_json(bytes, "gpt2");
+  const TokenizerSpec theirs = parse_tokenizer_json(read_bytes(fixture("tokenizer_gpt2.json")), "gpt2");
   EXPECT_EQ(ours.vocabulary, theirs.vocabulary);
   EXPECT_EQ(ours.merges, theirs.merges);
 }

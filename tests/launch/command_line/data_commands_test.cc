@@ -1,11 +1,9 @@
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 
@@ -16,25 +14,16 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string bytes_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 // A folder with a corpus of 200 documents in it.
 class DataCommands : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("trireme_data_commands-" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
     std::ofstream jsonl(folder_ / "corpus.jsonl");
     for (int i = 0; i < 200; ++i) {
       text_ += document(i);
       jsonl << "{\"id\": " << i << ", \"text\": \"" << document(i) << "\"}\n";
     }
   }
-  void TearDown() override { fs::remove_all(folder_); }
   static std::string document(int i) { return "the rain in spain, line " + std::to_string(i * 7919) + ", caf\u00e9."; }
   std::string in(const std::string& name) const { return (folder_ / name).string(); }
   Ended prepare(const std::vector<std::string>& more) const {
@@ -43,7 +32,7 @@ class DataCommands : public testing::Test {
     return run(arguments);
   }
 
-  fs::path folder_;
+  const ScratchFolder folder_;
   std::string text_;  // of all documents
 };
 
@@ -79,13 +68,13 @@ TEST_F(DataCommands, PrepareThenInspectGivesTheTextBack) {
 
 TEST_F(DataCommands, PrepareTakesPlainTextAndATokenizer) {
   ASSERT_EQ(prepare({}).exit_code, 0);
-  std::ofstream(in("plain.txt")) << "one\n--\ntwo\n--\nthree";
+  write_bytes(in("plain.txt"), "one\n--\ntwo\n--\nthree");
   const Ended ended = run({"prepare", in("plain.txt"), "--separator", "\\n--\\n", "--out", in("plain"), "--tokenizer",
                            in("data/tokenizer.json")});
   ASSERT_EQ(ended.exit_code, 0) << ended.errors;
   EXPECT_THAT(ended.output, HasSubstr("There is no validation split"));
   EXPECT_EQ(run({"inspect", in("plain"), "--text", "train"}).output, "onetwothree");
-  EXPECT_EQ(bytes_of(in("plain/tokenizer.json")), bytes_of(in("data/tokenizer.json")));
+  EXPECT_EQ(read_bytes(in("plain/tokenizer.json")), read_bytes(in("data/tokenizer.json")));
 }
 
 TEST_F(DataCommands, PrepareRefusesWhatCannotBe) {
@@ -99,7 +88,7 @@ TEST_F(DataCommands, PrepareRefusesWhatCannotBe) {
   const Ended missing = run({"prepare", in("none.jsonl"), "--out", in("data"), "--vocab-size", "300"});
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.errors, HasSubstr("none.jsonl"));
-  std::ofstream(in("bad.jsonl")) << "{\"text\": \"fine\"}\n{\"txt\": 1}\n";
+  write_bytes(in("bad.jsonl"), "{\"text\": \"fine\"}\n{\"txt\": 1}\n");
   const Ended bad = run({"prepare", in("bad.jsonl"), "--out", in("data"), "--vocab-size", "300"});
   EXPECT_EQ(bad.exit_code, 2);
   EXPECT_THAT(bad.errors, HasSubstr("bad.jsonl:2"));
@@ -108,9 +97,9 @@ TEST_F(DataCommands, PrepareRefusesWhatCannotBe) {
 
 TEST_F(DataCommands, InspectNamesDamageAndExitsWithThree) {
   ASSERT_EQ(prepare({}).exit_code, 0);
-  std::string shard = bytes_of(in("data/train-00000.shard"));
+  std::string shard = read_bytes(in("data/train-00000.shard"));
   shard[shard.size() / 2] ^= 1;
-  std::ofstream(in("data/train-00000.shard"), std::ios::binary) << shard;
+  write_bytes(in("data/train-00000.shard"), shard);
   for (const std::vector<std::string>& how : {std::vector<std::string>{"--verify"}, {"--text", "train"}}) {
     std::vector<std::string> arguments = {"inspect", in("data")};
     arguments.insert(arguments.end(), how.begin(), how.end());

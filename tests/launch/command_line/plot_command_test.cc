@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 
@@ -14,8 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(PlotCommand, DrawsARunBesideItsMetricsAndSeveralWhereItIsTold) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("trireme_plot_command-" + std::to_string(getpid()));
-  fs::remove_all(folder);
+  const ScratchFolder folder;
   for (const char* name : {"a", "b"}) {
     fs::create_directories(folder / name);
     std::ofstream metrics(folder / name / "metrics.jsonl");
@@ -33,7 +31,6 @@ TEST(PlotCommand, DrawsARunBesideItsMetricsAndSeveralWhereItIsTold) {
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.errors, testing::HasSubstr("none"));
   EXPECT_EQ(run({"plot", (folder / "a").string(), "--out", (folder / "no/such/x.svg").string()}).exit_code, 2);
-  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "tests/launch/command_line/ended.h"
 #include "tests/paths.h"
@@ -47,7 +46,7 @@ TEST(Program, SuggestsTheNearestCommandAndFlag) {
 TEST(Program, SaysWhatIsWrongInOneParagraphAndExitsWithTwo) {
   const Ended missing = run({"config", "no/such/file.yaml"});
   EXPECT_EQ(missing.exit_code, 2);
-  EXPECT_EQ(missing.errors, "trireme: cannot open no/such/file.yaml: No such file or directory\n");
+  EXPECT_EQ(missing.errors, "trireme: cannot read no/such/file.yaml: No such file or directory\n");
   EXPECT_EQ(missing.output, "");
   EXPECT_EQ(run({"config", testing::TempDir()}).exit_code, 2);
 }
@@ -58,10 +57,7 @@ TEST(ConfigCommand, PrintsWhatLoadsToTheSame) {
   ASSERT_EQ(first.exit_code, 0) << first.errors;
   EXPECT_THAT(first.output, AllOf(StartsWith("run:\n"), HasSubstr("seed: 7\n"),
                                   HasSubstr("# parameters: 8,030,261,248\n"), HasSubstr("global_batch: 1024")));
-  const std::string printed = testing::TempDir() + "/trireme_config_command-" + std::to_string(getpid()) + ".yaml";
-  std::ofstream(printed) << first.output;
-  EXPECT_EQ(run({"config", printed}).output, first.output);
-  std::filesystem::remove(printed);
+  EXPECT_EQ(run({"config", file_of(first.output)}).output, first.output);
 }
 
 TEST(ConfigCommand, TakesFlagsBeforeTheFileToo) {

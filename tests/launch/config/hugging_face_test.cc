@@ -7,10 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
-#include <unistd.h>
 
 #include "launch/config/model_size.h"
 #include "tests/launch/config/problems_of.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -136,18 +136,12 @@ TEST(HuggingFaceConfig, AnswersNoiseInOneLine) {
 
 class ModelFrom : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / ("trireme_model_from-" + std::to_string(getpid()));
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
+  void write(const std::string& name, const std::string& text) const { write_bytes(folder_ / name, text); }
   // A configuration whose model section begins with `from`; `more` is further lines of that section.
   std::string yaml(const std::string& more = "") const {
-    return kSound + "model:\n  from: " + folder_.string() + "\n" + more;
+    return kSound + "model:\n  from: " + folder_.path().string() + "\n" + more;
   }
-  std::filesystem::path folder_;
+  const ScratchFolder folder_;
 };
 
 TEST_F(ModelFrom, StandsForTheModelAndPrintsToTheSame) {

@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "dataloader/shard/manifest.h"
 #include "launch/config/fields.h"
@@ -14,6 +13,7 @@
 #include "tests/launch/config/problems_of.h"
 #include "tests/paths.h"
 #include "trainer/model/transformer.h"
+#include "tests/scratch.h"
 
 namespace trireme {
 namespace {
@@ -71,9 +71,6 @@ TEST(PrintRun, LoadsToTheSame) {
 class ResolveVocabulary : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / ("trireme_resolve_vocabulary-" + std::to_string(getpid()));
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
     DatasetManifest manifest;
     manifest.tokenizer_file = "tokenizer.json";
     manifest.tokenizer_sha256 = std::string(64, '0');
@@ -81,11 +78,10 @@ class ResolveVocabulary : public testing::Test {
     manifest.end_of_document = 0;
     ShardEntry shard{"train-00000.bin", 10, 1, 100, std::string(32, '0')};
     manifest.splits = {{"train", 10, 1, 20, {shard}}};
-    write_manifest(folder_, manifest);
+    write_manifest(folder_.path(), manifest);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string data() const { return "data: {path: " + folder_.string() + "}\n"; }
-  std::filesystem::path folder_;
+  std::string data() const { return "data: {path: " + folder_.path().string() + "}\n"; }
+  const ScratchFolder folder_;
 };
 
 TEST_F(ResolveVocabulary, IsTheDataSetsRoundedUp) {

@@ -22,7 +22,7 @@ constexpr char kShort[] =
 
 class BadInput : public ::testing::Test {
  protected:
-  BadInput() : workspace_("bad-input") {
+  BadInput() {
     prepare_small_corpus(workspace_);
     file_ = write_small_run(workspace_, kShort);
   }
@@ -31,7 +31,7 @@ class BadInput : public ::testing::Test {
     return run_command(quoted(TRIREME_BINARY) + " train " + quoted(file_) + " " + options);
   }
   CommandResult config(const std::string& yaml) const {
-    spill(workspace_ / "bad.yaml", yaml);
+    write_bytes(workspace_ / "bad.yaml", yaml);
     return run_command(quoted(TRIREME_BINARY) + " config " + quoted(workspace_ / "bad.yaml"));
   }
   fs::path checkpoint(int step) const { return workspace_ / ("run/checkpoints/step-0000000" + std::to_string(step)); }
@@ -43,7 +43,7 @@ class BadInput : public ::testing::Test {
     file.put(static_cast<char>(byte ^ 4));
   }
 
-  Workspace workspace_;
+  const ScratchFolder workspace_;
   fs::path file_;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <fstream>
 #include <random>
 #include <sstream>
 #include <stdexcept>
@@ -42,32 +41,7 @@ std::string under_mpi(int ranks) {
 
 std::string quoted(const fs::path& path) { return "'" + path.string() + "'"; }
 
-std::string slurp(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error("cannot read " + path.string());
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-void spill(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
-}
-
-Workspace::Workspace(const std::string& name)
-    : path_(fs::path(::testing::TempDir()) / (name + "-" + std::to_string(getpid()))) {
-  fs::remove_all(path_);
-  fs::create_directories(path_);
-}
-
-Workspace::~Workspace() {
-  std::error_code error;
-  fs::remove_all(path_, error);
-}
-
-void prepare_small_corpus(const Workspace& workspace) {
+void prepare_small_corpus(const ScratchFolder& workspace) {
   constexpr std::array kWords = {"oar",  "bench", "drum",  "wind", "keel", "harbour",
                                  "rows", "turns", "beats", "the",  "a",    "over"};
   std::mt19937 random(20260222);
@@ -78,16 +52,17 @@ void prepare_small_corpus(const Workspace& workspace) {
       lines += std::string(kWords[random() % kWords.size()]) + " ";
     lines += "\"}\n";
   }
-  spill(workspace / "corpus.jsonl", lines);
+  write_bytes(workspace / "corpus.jsonl", lines);
   const CommandResult result =
       run_command(quoted(TRIREME_BINARY) + " prepare " + quoted(workspace / "corpus.jsonl") + " --out " +
                   quoted(workspace / "data") + " --vocab-size 300 --validation 0.1");
   if (result.exit_code != 0) throw std::runtime_error(result.output);
 }
 
-fs::path write_small_run(const Workspace& workspace, const std::string& extra) {
+fs::path write_small_run(const ScratchFolder& workspace, const std::string& extra) {
   const fs::path path = workspace / "run.yaml";
-  spill(path, "run: {dir: " + (workspace / "run").string() + ", threads: 1}\n" +
+  write_bytes(path,
+              "run: {dir: " + (workspace / "run").string() + ", threads: 1}\n" +
                   "data: {path: " + (workspace / "data").string() + "}\n" +
                   "model: {family: llama, layers: 2, hidden_size: 32, heads: 4, kv_heads: 2, sequence_length: 32,\n"
                   "        tied_embeddings: true, dropout: 0.1, attention_dropout: 0.1}\n"

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/scratch.h"
+
 namespace trireme {
 
 struct CommandResult {
@@ -17,25 +19,11 @@ CommandResult run_command(const std::string& command);
 std::string under_mpi(int ranks);
 
 std::string quoted(const std::filesystem::path& path);
-std::string slurp(const std::filesystem::path& path);
-void spill(const std::filesystem::path& path, const std::string& text);
 
-// A folder of its own under the tests' temporary one, removed when it goes.
-class Workspace {
- public:
-  explicit Workspace(const std::string& name);
-  ~Workspace();
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
-// A small corpus, prepared: WORKSPACE/data. Made of words of a tiny grammar by a fixed generator.
-void prepare_small_corpus(const Workspace& workspace);
-// WORKSPACE/run.yaml: a model of two blocks that trains in milliseconds a step; `extra` is more YAML.
-std::filesystem::path write_small_run(const Workspace& workspace, const std::string& extra = "");
+// A small corpus, prepared: FOLDER/data. Made of words of a tiny grammar by a fixed generator.
+void prepare_small_corpus(const ScratchFolder& workspace);
+// FOLDER/run.yaml: a model of two blocks that trains in milliseconds a step; `extra` is more YAML.
+std::filesystem::path write_small_run(const ScratchFolder& workspace, const std::string& extra = "");
 
 // "name sha256" of every file of a folder, sorted.
 std::vector<std::string> digests(const std::filesystem::path& folder);

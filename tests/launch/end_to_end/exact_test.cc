@@ -39,7 +39,7 @@ constexpr char kExact[] =
     "3}\nvalidation: {every: 5, max_samples: 8}\n";
 
 TEST(MpiExactRun, EndsInTheSameBytesWhateverTheRanksTheMicroBatchAndTheDeaths) {
-  Workspace workspace("exact");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(workspace, kExact);
   const fs::path reference = workspace / "reference";
@@ -90,7 +90,7 @@ TEST(MpiExactRun, EndsInTheSameBytesWhateverTheRanksTheMicroBatchAndTheDeaths) {
 }
 
 TEST(LearningRateOfARun, MovesOnOnceAStepHoweverManyMicroBatchesItHas) {
-  Workspace workspace("rate");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(
       workspace, "train: {steps: 4, global_batch: 8}\ncheckpoint: {every: 0}\nvalidation: {every: 0}\n");
@@ -109,7 +109,7 @@ TEST(LearningRateOfARun, MovesOnOnceAStepHoweverManyMicroBatchesItHas) {
 }
 
 TEST(MpiFastRun, StaysWithinOneInAHundredThousandOfOneRanksLosses) {
-  Workspace workspace("fast");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(
       workspace,
@@ -129,7 +129,7 @@ TEST(MpiFastRun, StaysWithinOneInAHundredThousandOfOneRanksLosses) {
 }
 
 TEST(MpiResave, ByThreeRanksGivesTheBytesThatOneRankWrote) {
-  Workspace workspace("resave");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(
       workspace, "train: {steps: 4, global_batch: 8, micro_batch: 2, precision: bf16}\nvalidation: {every: 0}\n");

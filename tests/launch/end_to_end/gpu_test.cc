@@ -22,7 +22,7 @@ struct Started {
 };
 
 // Trains in WORKSPACE/NAME; the losses.
-std::vector<double> train(const Workspace& workspace, const fs::path& file, const Started& how,
+std::vector<double> train(const ScratchFolder& workspace, const fs::path& file, const Started& how,
                           const std::string& precision, const std::string& device) {
   const std::string name = precision + "-" + device + "-" + how.name;
   const std::string gpu = quoted(fs::path(TRIREME_SOURCE_DIR) / "tests/gpu/run_with_gpu") + " ";
@@ -53,7 +53,7 @@ class OnGpus : public testing::TestWithParam<const char*> {};
 
 TEST_P(OnGpus, FourRanksTrainAsOneOnTheHostDoes) {
   const std::string precision = GetParam();
-  Workspace workspace("gpu-" + precision);
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file =
       write_small_run(workspace,
@@ -75,7 +75,7 @@ TEST_P(OnGpus, FourRanksTrainAsOneOnTheHostDoes) {
 
 // Sums over ranks by our own tree: dp may not show in exact numerics, on GPUs as on the host.
 TEST(OnGpusExact, AnyDataParallelismGivesTheSameLosses) {
-  Workspace workspace("gpu-exact");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file =
       write_small_run(workspace,
@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(Precisions, OnGpus, testing::Values("fp32", "bf16"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST(OnGpu, WithoutADriverCudaIsRefusedInOneSentenceAndAutoTakesTheHost) {
-  Workspace workspace("no-gpu");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(workspace, "train: {steps: 2, global_batch: 2}\nvalidation: {every: 0}\n");
   const auto run = [&](const std::string& device) {

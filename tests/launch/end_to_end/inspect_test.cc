@@ -15,7 +15,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 TEST(Inspect, ShowsRunsAndCheckpointsAndNamesTheirDamage) {
-  const Workspace workspace("inspect");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_small_run(
       workspace,

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kSteps = 4;
 
 // Four layers, dropout, a tied embedding.
-fs::path write_run(const Workspace& workspace) {
+fs::path write_run(const ScratchFolder& workspace) {
   return write_small_run(workspace,
                          "train: {steps: 4, global_batch: 8, micro_batch: 1, exact_groups: 8}\n"
                          "numerics: exact\nvalidation: {every: 3, max_samples: 8}\nmonitoring: {trace_steps: 0}\n");
@@ -29,7 +29,7 @@ struct Started {
 };
 
 // Trains in WORKSPACE/NAME.
-fs::path train(const Workspace& workspace, const fs::path& file, const Started& how, const std::string& more) {
+fs::path train(const ScratchFolder& workspace, const fs::path& file, const Started& how, const std::string& more) {
   const fs::path run = workspace / how.name;
   const CommandResult result =
       run_command(under_mpi(how.ranks) + quoted(TRIREME_BINARY) + " train " + quoted(file) +
@@ -45,7 +45,7 @@ std::vector<double> column(const fs::path& run, const char* name) {
 }
 
 TEST(MpiLayouts, OfDataPipelineAndZeroEndInOneRanksBytes) {
-  Workspace workspace("layouts");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_run(workspace);
   constexpr Started kAll[] = {
@@ -86,7 +86,7 @@ TEST(MpiLayouts, OfDataPipelineAndZeroEndInOneRanksBytes) {
 // about the learning rate, of which roundings decide no larger a share than 2048 u terms / |gradient|; so to first
 // order it moves the next loss by the learning rate x 2048 u sum(terms), which here is less than the loss again.
 TEST(MpiLayouts, OfTensorParallelismHaveOneRanksLossesWithinTheBound) {
-  Workspace workspace("tensor-layouts");
+  const ScratchFolder workspace;
   prepare_small_corpus(workspace);
   const fs::path file = write_run(workspace);
   constexpr double kRoundings = 2048 * 0x1p-24;

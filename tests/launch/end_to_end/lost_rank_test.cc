@@ -31,7 +31,7 @@ const Job kTp{" --set mesh.dp=1 --set mesh.tp=2", 2};
 
 class MpiLostRank : public ::testing::Test {
  protected:
-  MpiLostRank() : workspace_("lost-rank") {
+  MpiLostRank() {
     prepare_small_corpus(workspace_);
     file_ = write_small_run(workspace_,
                             "train: {steps: 100000, global_batch: 8, micro_batch: 2}\n"
@@ -49,7 +49,7 @@ class MpiLostRank : public ::testing::Test {
     return run_command(kLimit + under_mpi(job.ranks - 1) + train + " : -n 1 " + train + options);
   }
 
-  Workspace workspace_;
+  const ScratchFolder workspace_;
   std::filesystem::path file_;
 };
 

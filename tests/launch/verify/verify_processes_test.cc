@@ -29,9 +29,9 @@ std::string as_processes(std::string text) {
 }
 
 TEST(MpiVerify, SaysWhatThreadsSay) {
-  Workspace workspace("verify-processes");
+  const ScratchFolder workspace;
   const auto file = workspace / "run.yaml";
-  spill(file, kPipelineAndTensor);
+  write_bytes(file, kPipelineAndTensor);
   const std::string command = quoted(TRIREME_BINARY) + " verify " + quoted(file);
   const CommandResult threads = run_command(command);
   ASSERT_EQ(threads.exit_code, 0) << threads.output;
@@ -42,9 +42,9 @@ TEST(MpiVerify, SaysWhatThreadsSay) {
 }
 
 TEST(MpiVerify, FindsAPlantedMistakeAndItsAxisAsThreadsDo) {
-  Workspace workspace("verify-planted");
+  const ScratchFolder workspace;
   const auto file = workspace / "run.yaml";
-  spill(file, kPipelineAndTensor);
+  write_bytes(file, kPipelineAndTensor);
   const std::string command = planted_program() + quoted(file) + " --plant kv-replicas-not-summed";
   const CommandResult threads = run_command(command);
   ASSERT_EQ(threads.exit_code, 1) << threads.output;
@@ -57,9 +57,9 @@ TEST(MpiVerify, FindsAPlantedMistakeAndItsAxisAsThreadsDo) {
 }
 
 TEST(MpiVerify, SaysHowManyRanksItNeeds) {
-  Workspace workspace("verify-few");
+  const ScratchFolder workspace;
   const auto file = workspace / "run.yaml";
-  spill(file, kPipelineAndTensor);
+  write_bytes(file, kPipelineAndTensor);
   const CommandResult few = run_command(under_mpi(2) + quoted(TRIREME_BINARY) + " verify " + quoted(file));
   EXPECT_EQ(few.exit_code, 2) << few.output;
   EXPECT_THAT(few.output, AllOf(HasSubstr("4 ranks, but there are 2 processes. Start 4 of them (mpirun -n 4"),
@@ -67,9 +67,9 @@ TEST(MpiVerify, SaysHowManyRanksItNeeds) {
 }
 
 TEST(MpiVerify, RefusesRanksThatReadUnlikeConfigurations) {
-  Workspace workspace("verify-unlike");
+  const ScratchFolder workspace;
   const auto file = workspace / "run.yaml";
-  spill(file, kPipelineAndTensor);
+  write_bytes(file, kPipelineAndTensor);
   const std::string verify = quoted(TRIREME_BINARY) + " verify " + quoted(file);
   const CommandResult unlike = run_command(under_mpi(3) + verify + " : -n 1 " + verify + " --set model.ffn_size=30");
   EXPECT_EQ(unlike.exit_code, 2) << unlike.output;
@@ -78,9 +78,9 @@ TEST(MpiVerify, RefusesRanksThatReadUnlikeConfigurations) {
 
 // A mistake on one rank alone, whose calls then match nobody's: processes cannot go on after it, and say so at once.
 TEST(MpiVerify, SaysWhichRanksDidNotGetThrough) {
-  Workspace workspace("verify-lost");
+  const ScratchFolder workspace;
   const auto file = workspace / "run.yaml";
-  spill(file, kPipelineAndTensor);
+  write_bytes(file, kPipelineAndTensor);
   const CommandResult lost =
       run_command(under_mpi(3) + quoted(TRIREME_BINARY) + " verify " + quoted(file) + " : -n 1 " + planted_program() +
                   quoted(file) + " --plant kv-replicas-not-summed");
