@@ -9,6 +9,7 @@
 
 #include "monitoring/error.h"
 #include "parallel/pipeline/simulate.h"
+#include "trainer/step/rank_batches.h"
 
 namespace trireme {
 namespace {
@@ -31,10 +32,7 @@ int number_in(const std::string& text, const std::string& value, int least, int 
 }  // namespace
 
 BatchPlan BenchLayout::batch_plan(const Workload& workload, int rank) const {
-  return {.global_batch = workload.batch,
-          .micro_batch = micro_batch,
-          .dp = layout.mesh.dp,
-          .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
+  return rank_batches(layout.mesh, rank, {.global_batch = workload.batch, .micro_batch = micro_batch});
 }
 
 double BenchLayout::simulated_bubble(const Workload& workload) const {

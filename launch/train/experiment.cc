@@ -1,6 +1,7 @@
 #include "launch/train/experiment.h"
 
 #include "launch/config/load.h"
+#include "trainer/step/rank_batches.h"
 
 namespace trireme {
 
@@ -29,10 +30,8 @@ Recomputation recomputation_of(const config::Run& run) {
 }
 
 BatchPlan batch_plan_of(const config::Run& run, int rank) {
-  return {.global_batch = run.train().global_batch(),
-          .micro_batch = run.train().micro_batch(),
-          .dp = run.mesh().dp(),
-          .rank = places_of(layout_of(run).mesh, rank)[Axis::kDp].index};
+  return rank_batches(layout_of(run).mesh, rank,
+                      {.global_batch = run.train().global_batch(), .micro_batch = run.train().micro_batch()});
 }
 
 std::int64_t steps_of(const config::Run& run) {

@@ -13,7 +13,6 @@ namespace trireme {
 Experiment experiment_of(const config::Run& run);
 Layout layout_of(const config::Run& run);
 Recomputation recomputation_of(const config::Run& run);
-// Ranks at the same place on dp take the same samples.
 BatchPlan batch_plan_of(const config::Run& run, int rank);
 std::int64_t steps_of(const config::Run& run);  // train.steps, or train.tokens in whole steps
 AttentionScope attention_of(const config::Run& run);

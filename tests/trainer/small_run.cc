@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "trainer/step/rank_batches.h"
+
 namespace trireme {
 
 SmallRun::SmallRun(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout,
-                   const BatchPlan& plan, const HostOptions& options, std::size_t more)
+                   const BatchPlan& sizes, const HostOptions& options, std::size_t more)
     : experiment_(experiment),
-      plan_(plan),
-      rank_(group, rank, options, more * plan_step(experiment, layout, plan, rank).arena_bytes),
+      plan_(rank_batches(layout.mesh, rank, sizes)),
+      rank_(group, rank, options, more * plan_step(experiment, layout, sizes, rank).arena_bytes),
       peers_(rank_.peers()),
       mesh_(layout.mesh, peers_),
       step_(rank_.context(), experiment, layout, mesh_, rank_.streams(), nullptr) {

@@ -9,9 +9,9 @@ namespace trireme {
 
 class SmallRun {
  public:
-  // Rank `rank` of the layout's mesh. `more` times the planned memory, for schedules that keep more than the planned
-  // one.
-  SmallRun(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout, const BatchPlan& plan,
+  // Rank `rank` of the layout's mesh, on its part of a batch of these sizes. `more` times the planned memory, for
+  // schedules that keep more than the planned one.
+  SmallRun(LocalGroup& group, int rank, const Experiment& experiment, const Layout& layout, const BatchPlan& sizes,
            const HostOptions& options = {}, std::size_t more = 1);
   // Data parallelism alone: rank plan.rank of plan.dp.
   SmallRun(LocalGroup& group, const Experiment& experiment, const BatchPlan& plan, const HostOptions& options = {},

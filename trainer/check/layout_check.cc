@@ -57,9 +57,7 @@ class Checker {
   void plan(int pp, int dp, int tp) {
     PlannedRank planned{.rank = rank_of(pp, dp, tp), .places = {}, .stands_for = 0, .plan = {}};
     planned.places = places_of(mesh_, planned.rank);
-    BatchPlan batches = batches_;
-    batches.rank = dp;
-    planned.plan = plan_step(experiment_, layout_, batches, planned.rank);
+    planned.plan = plan_step(experiment_, layout_, batches_, planned.rank);
     index_[{pp, dp, tp}] = check_.planned.size();
     check_.planned.push_back(std::move(planned));
   }

@@ -1,10 +1,12 @@
 #include "trainer/step/memory_plan.h"
 
 #include "cuda/ops/shape_only.h"
+#include "trainer/step/rank_batches.h"
 
 namespace trireme {
 
-StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& batches, int rank) {
+StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& sizes, int rank) {
+  const BatchPlan batches = rank_batches(layout.mesh, rank, sizes);
   RecordingDevice device;
   Arena arena(ShapeOnlyDevice::base(), Arena::kUnlimited);
   Context context{.device = &device,

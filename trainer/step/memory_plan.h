@@ -23,7 +23,8 @@ struct StepPlan {
   std::vector<ParamSpec> specs;                      // of the rank's stages
 };
 
-// For rank `rank` of the layout's mesh; `batches` is that rank's. Covers a step, and an evaluation of a micro-batch.
-StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& batches, int rank);
+// For rank `rank` of the layout's mesh, which takes its part of a batch of these sizes. Covers a step, and an
+// evaluation of a micro-batch.
+StepPlan plan_step(const Experiment& experiment, const Layout& layout, const BatchPlan& sizes, int rank);
 
 }  // namespace trireme

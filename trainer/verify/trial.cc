@@ -18,6 +18,7 @@
 #include "trainer/optim/learning_rate.h"
 #include "trainer/step/memory_plan.h"
 #include "trainer/verify/rank_trial.h"
+#include "trainer/step/rank_batches.h"
 #include "trainer/verify/trial_rank.h"
 
 namespace trireme {
@@ -40,13 +41,6 @@ void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment,
   if (!outcome.error.empty()) throw UserError("the checkpoint was not written: " + outcome.error);
 }
 
-BatchPlan batches_of(const Experiment& experiment, const Layout& layout, const TrialOptions& options, int rank) {
-  return {.global_batch = experiment.train.global_batch(),
-          .micro_batch = options.micro_batch,
-          .dp = layout.mesh.dp,
-          .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
-}
-
 const TrialSeams& seams_of(const TrialOptions& options) {
   static const TrialSeams none;
   return options.seams == nullptr ? none : *options.seams;
@@ -56,7 +50,8 @@ const TrialSeams& seams_of(const TrialOptions& options) {
 void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experiment& experiment, const Layout& layout,
               const TrialOptions& options, proto::RankTrial& share) {
   const int rank = world->rank();
-  const BatchPlan batches = batches_of(experiment, layout, options, rank);
+  const BatchPlan batches = rank_batches(
+      layout.mesh, rank, {.global_batch = experiment.train.global_batch(), .micro_batch = options.micro_batch});
   // A planted mistake may ask for more than the honest plan.
   const std::size_t bytes = plan_step(experiment, layout, batches, rank).arena_bytes * (options.seams ? 2 : 1);
   TrialRank self(device, std::move(world), layout.mesh, bytes, seams_of(options));

@@ -49,11 +49,8 @@ std::vector<Case> cases() {
   };
 }
 
-BatchPlan batches_of(const Experiment& experiment, const Case& each, int rank) {
-  return {.global_batch = experiment.train.global_batch(),
-          .micro_batch = each.micro_batch,
-          .dp = each.layout.mesh.dp,
-          .rank = places_of(each.layout.mesh, rank)[Axis::kDp].index};
+BatchPlan batches_of(const Experiment& experiment, const Case& each) {
+  return {.global_batch = experiment.train.global_batch(), .micro_batch = each.micro_batch};
 }
 
 // The one that was planned in the rank's stead.
@@ -74,7 +71,7 @@ TEST(LayoutCheck, LayoutsThatRunHoldAndEveryRankIsSpokenFor) {
         if (numerics == config::exact && 2 % each.layout.mesh.dp != 0) continue;
         if (tied && each.layout.mesh.pp > 1) continue;
         const Experiment experiment = experiment_for(tied, numerics);
-        const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each, 0));
+        const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each));
         EXPECT_THAT(check.problems, IsEmpty()) << each.name;
         int ranks = 0;
         for (const PlannedRank& planned : check.planned) ranks += planned.stands_for;
@@ -87,9 +84,9 @@ TEST(LayoutCheck, LayoutsThatRunHoldAndEveryRankIsSpokenFor) {
 TEST(LayoutCheck, WhoStandsForARankPlansWhatItPlans) {
   for (const Case& each : cases()) {
     const Experiment experiment = experiment_for(each.layout.mesh.pp == 1);
-    const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each, 0));
+    const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each));
     for (int rank = 0; rank < each.layout.mesh.ranks(); ++rank) {
-      const StepPlan own = plan_step(experiment, each.layout, batches_of(experiment, each, rank), rank);
+      const StepPlan own = plan_step(experiment, each.layout, batches_of(experiment, each), rank);
       const StepPlan& given = standing_for(check, each.layout.mesh, rank).plan;
       EXPECT_EQ(given.calls, own.calls) << each.name << ", rank " << rank;
       EXPECT_EQ(given.arena_bytes, own.arena_bytes) << each.name << ", rank " << rank;
@@ -101,9 +98,9 @@ TEST(LayoutCheck, WhoStandsForARankPlansWhatItPlans) {
 TEST(LayoutCheck, ItsListIsTheRealRunsCallForCallAndItsMemoryByteForByte) {
   for (const Case& each : cases()) {
     const Experiment experiment = experiment_for(each.layout.mesh.pp == 1);
-    const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each, 0));
+    const LayoutCheck check = check_layout(experiment, each.layout, batches_of(experiment, each));
     run_as_ranks(each.layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-      SmallRun run(group, rank, experiment, each.layout, batches_of(experiment, each, rank));
+      SmallRun run(group, rank, experiment, each.layout, batches_of(experiment, each));
       run.run(1, 1e-2);
       run.step().sample_losses(small_batch(experiment.model, {0, each.micro_batch}));
       run.rank().context().device->synchronize(run.rank().context().compute);
@@ -122,8 +119,7 @@ std::vector<std::string> with_mistake(const std::function<void(StepPlan&, int ra
   std::vector<StepPlan> plans;
   std::vector<RankCalls> ranks;
   for (int rank = 0; rank < 4; ++rank) {
-    const BatchPlan batches{12, 1, 2, places_of(layout.mesh, rank)[Axis::kDp].index};
-    plans.push_back(plan_step(experiment, layout, batches, rank));
+    plans.push_back(plan_step(experiment, layout, {.global_batch = 12, .micro_batch = 1}, rank));
     plant(plans.back(), rank);
   }
   for (int rank = 0; rank < 4; ++rank) {

@@ -144,11 +144,8 @@ class TenLayouts {
   // `body` on every rank of the layout.
   void with_ranks(const Drawn& drawn, const std::function<void(SmallRun&)>& body) const {
     run_as_ranks(drawn.layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-      const BatchPlan plan{.global_batch = kSamples,
-                           .micro_batch = drawn.micro_batch,
-                           .dp = drawn.layout.mesh.dp,
-                           .rank = places_of(drawn.layout.mesh, rank)[Axis::kDp].index};
-      SmallRun run(group, rank, experiment_, drawn.layout, plan);
+      SmallRun run(group, rank, experiment_, drawn.layout,
+                   {.global_batch = kSamples, .micro_batch = drawn.micro_batch});
       body(run);
     });
   }

@@ -39,9 +39,7 @@ CheckpointState state_of(TrainingStep& training, std::int64_t step) {
 
 void with_run(const Experiment& experiment, const MeshShape& mesh, const std::function<void(SmallRun&)>& body) {
   run_as_ranks(mesh.ranks(), [&](LocalGroup& group, int rank) {
-    const BatchPlan plan{
-        .global_batch = 4, .micro_batch = 2, .dp = mesh.dp, .rank = places_of(mesh, rank)[Axis::kDp].index};
-    SmallRun run(group, rank, experiment, {.mesh = mesh}, plan);
+    SmallRun run(group, rank, experiment, {.mesh = mesh}, {.global_batch = 4, .micro_batch = 2});
     body(run);
   });
 }

@@ -54,8 +54,8 @@ Told train(SmallRun& run, int step) {
 
 void with_run(const Experiment& experiment, const Held& how, const std::function<void(SmallRun&)>& body) {
   run_as_ranks(how.dp, [&](LocalGroup& group, int rank) {
-    const BatchPlan plan{.global_batch = 4, .micro_batch = 1, .dp = how.dp, .rank = rank};
-    SmallRun run(group, rank, experiment, {.mesh = {.dp = how.dp}, .zero_stage = how.zero_stage}, plan);
+    SmallRun run(group, rank, experiment, {.mesh = {.dp = how.dp}, .zero_stage = how.zero_stage},
+                 {.global_batch = 4, .micro_batch = 1});
     body(run);
   });
 }

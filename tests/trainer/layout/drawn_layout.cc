@@ -9,6 +9,7 @@
 #include "dataloader/batch/plan.h"
 #include "tests/trainer/layout/preconditions.h"
 #include "tests/trainer/verify/plants.h"
+#include "trainer/step/rank_batches.h"
 
 namespace trireme {
 namespace {
@@ -82,8 +83,7 @@ void draw_model(config::Model& model, const Layout& layout) {
 }  // namespace
 
 std::int64_t DrawnLayout::micro_batches() const {
-  return BatchPlan{
-      .global_batch = experiment.train.global_batch(), .micro_batch = micro_batch, .dp = layout.mesh.dp, .rank = 0}
+  return rank_batches(layout.mesh, 0, {.global_batch = experiment.train.global_batch(), .micro_batch = micro_batch})
       .micro_batches();
 }
 

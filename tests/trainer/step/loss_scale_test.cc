@@ -57,11 +57,7 @@ History train(const Experiment& experiment, const Layout& layout, std::int64_t m
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
     SmallRun run(group, rank, experiment, layout,
-                 {.global_batch = experiment.train.global_batch(),
-                  .micro_batch = micro_batch,
-                  .dp = layout.mesh.dp,
-                  .rank = places_of(layout.mesh, rank)[Axis::kDp].index},
-                 how);
+                 {.global_batch = experiment.train.global_batch(), .micro_batch = micro_batch}, how);
     History& mine = histories[static_cast<std::size_t>(rank)];
     for (int number = 1; number <= steps; ++number) mine.steps.push_back(step(run, number));
     mine.masters = run.masters();

@@ -39,11 +39,7 @@ CheckpointState state_of(SmallRun& run, const Experiment& experiment) {
 void train_and_save(const Layout& layout, const std::filesystem::path& folder) {
   const Experiment experiment = tied_experiment();
   run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-    SmallRun run(group, rank, experiment, layout,
-                 {.global_batch = kSamples,
-                  .micro_batch = 1,
-                  .dp = layout.mesh.dp,
-                  .rank = places_of(layout.mesh, rank)[Axis::kDp].index});
+    SmallRun run(group, rank, experiment, layout, {.global_batch = kSamples, .micro_batch = 1});
     run.run(1, 1e-2);
     CheckpointSaver saver(run.rank().context(), run.peers(), folder, {}, 1);
     saver.save(state_of(run, experiment));
@@ -57,11 +53,7 @@ double load_and_train(const Layout& layout, const std::filesystem::path& folder)
   const Experiment experiment = tied_experiment();
   std::vector<double> losses(static_cast<std::size_t>(layout.mesh.ranks()));
   run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-    SmallRun run(group, rank, experiment, layout,
-                 {.global_batch = kSamples,
-                  .micro_batch = 2,
-                  .dp = layout.mesh.dp,
-                  .rank = places_of(layout.mesh, rank)[Axis::kDp].index});
+    SmallRun run(group, rank, experiment, layout, {.global_batch = kSamples, .micro_batch = 2});
     std::vector<PassedOver> passed_over;
     const auto resumed = load_newest(run.rank().context(), run.peers(), folder, state_of(run, experiment), passed_over);
     ASSERT_TRUE(resumed);

@@ -50,13 +50,10 @@ History train(const Experiment& experiment, const Layout& layout, std::int64_t m
   std::vector<History> histories(static_cast<std::size_t>(layout.mesh.ranks()));
   History together;
   run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-    const BatchPlan plan{.global_batch = experiment.train.global_batch(),
-                         .micro_batch = micro_batch,
-                         .dp = layout.mesh.dp,
-                         .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
-    SmallRun run(group, rank, experiment, layout, plan, how);
+    SmallRun run(group, rank, experiment, layout,
+                 {.global_batch = experiment.train.global_batch(), .micro_batch = micro_batch}, how);
     History& mine = histories[static_cast<std::size_t>(rank)];
     const Batch batch = small_batch(experiment.model, {0, 2});
     mine.evaluated = run.rank().read(run.step().sample_losses(batch));
@@ -160,10 +157,7 @@ TEST(LocalPipeline, TakesTheMemoryAndMakesTheCallsOfItsPlanOnEveryRank) {
                             pipeline_of(2, Pipeline::interleaved_1f1b, 2)};
   for (const Layout& layout : layouts)
     run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-      const BatchPlan batches{.global_batch = 8,
-                              .micro_batch = 1,
-                              .dp = layout.mesh.dp,
-                              .rank = places_of(layout.mesh, rank)[Axis::kDp].index};
+      const BatchPlan batches{.global_batch = 8, .micro_batch = 1};
       const StepPlan planned = plan_step(experiment, layout, batches, rank);
       SmallRun run(group, rank, experiment, layout, batches);
       run.run(1, 0);

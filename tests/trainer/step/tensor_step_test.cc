@@ -87,12 +87,10 @@ Outcome step_on(const MeshShape& mesh, const Case& which, const oracle::Tensors&
   std::vector<StepReport> reports(static_cast<std::size_t>(mesh.ranks()));
   std::vector<std::vector<double>> losses(reports.size());
   run_as_ranks(mesh.ranks(), [&](LocalGroup& group, int rank) {
-    const AxisPlaces places = places_of(mesh, rank);
-    const BatchPlan plan{
-        .global_batch = 4, .micro_batch = which.micro_batch, .dp = mesh.dp, .rank = places[Axis::kDp].index};
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
-    SmallRun run(group, rank, experiment, {.mesh = mesh, .recompute = which.recompute}, plan, how);
+    SmallRun run(group, rank, experiment, {.mesh = mesh, .recompute = which.recompute},
+                 {.global_batch = 4, .micro_batch = which.micro_batch}, how);
     run.set_weights(weights);
     const auto me = static_cast<std::size_t>(rank);
     losses[me] = run.rank().read(run.step().sample_losses(small_batch(experiment.model, {0, which.micro_batch})));
@@ -242,10 +240,7 @@ TEST_P(TensorStep, TakesTheMemoryAndMakesTheCallsOfItsPlanOnEveryRank) {
   const Case& which = GetParam();
   const Experiment experiment = experiment_of(which);
   run_as_ranks(which.mesh.ranks(), [&](LocalGroup& group, int rank) {
-    const BatchPlan plan{.global_batch = 4,
-                         .micro_batch = which.micro_batch,
-                         .dp = which.mesh.dp,
-                         .rank = places_of(which.mesh, rank)[Axis::kDp].index};
+    const BatchPlan plan{.global_batch = 4, .micro_batch = which.micro_batch};
     const Layout layout{.mesh = which.mesh, .recompute = which.recompute};
     const StepPlan planned = plan_step(experiment, layout, plan, rank);
     SmallRun run(group, rank, experiment, layout, plan);

@@ -38,15 +38,13 @@ struct History {
 };
 
 // Steps 1 to `steps` on the ranks of a mesh; what all of them agree on.
-History train(const Experiment& experiment, const Layout& layout, BatchPlan plan, int steps,
+History train(const Experiment& experiment, const Layout& layout, const BatchPlan& plan, int steps,
               const HostOptions& options = {}, double rate = kRate) {
   std::vector<History> histories(static_cast<std::size_t>(layout.mesh.ranks()));
   run_as_ranks(layout.mesh.ranks(), [&](LocalGroup& group, int rank) {
-    BatchPlan mine = plan;
-    mine.rank = places_of(layout.mesh, rank)[Axis::kDp].index;
     HostOptions how = options;
     how.shuffle_seed += static_cast<std::uint64_t>(rank);
-    SmallRun run(group, rank, experiment, layout, mine, how);
+    SmallRun run(group, rank, experiment, layout, plan, how);
     History& history = histories[static_cast<std::size_t>(rank)];
     for (int step = 1; step <= steps; ++step) {
       const StepReport report = run.run(step, rate);
@@ -168,7 +166,7 @@ TEST(LocalZero, TakesTheMemoryAndMakesTheCallsOfItsPlanAtEveryStage) {
         Experiment experiment = experiment_of(family, stage % 2 == 0 ? config::bf16 : config::fp32, samples);
         if (numerics == config::exact) experiment = exact(experiment, 2);
         run_as_ranks(dp, [&](LocalGroup& group, int rank) {
-          const BatchPlan plan{.global_batch = samples, .micro_batch = 2, .dp = dp, .rank = rank};
+          const BatchPlan plan{.global_batch = samples, .micro_batch = 2};
           const Layout layout{.mesh = {.dp = dp}, .zero_stage = stage};
           const StepPlan planned = plan_step(experiment, layout, plan, rank);
           SmallRun run(group, rank, experiment, layout, plan);
@@ -191,7 +189,7 @@ TEST(LocalZero, TakesTheMemoryAndMakesTheCallsOfItsPlanAtEveryStage) {
 TEST(LocalZero, EachStageKeepsAPartOfOneThingMore) {
   const Experiment experiment = experiment_of(config::Model::gpt2, config::bf16, 4);
   const auto planned = [&](int dp, int stage) {
-    const BatchPlan plan{.global_batch = 4, .micro_batch = 1, .dp = dp, .rank = 0};
+    const BatchPlan plan{.global_batch = 4, .micro_batch = 1};
     return plan_step(experiment, {.mesh = {.dp = dp}, .zero_stage = stage}, plan, 0).bytes_at_peak;
   };
   const auto at = [](const std::map<std::string, std::size_t>& bytes, const char* what) {
@@ -213,8 +211,8 @@ TEST(LocalZero, EvaluationSeesTheSameLossesAtEveryStage) {
   std::vector<double> want;
   for (const int stage : {0, 1, 3})
     run_as_ranks(2, [&](LocalGroup& group, int rank) {
-      const BatchPlan plan{.global_batch = 4, .micro_batch = 2, .dp = 2, .rank = rank};
-      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage}, plan);
+      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage},
+                   {.global_batch = 4, .micro_batch = 2});
       run.run(1, kRate);
       // A rank whose windows have run out takes part with none.
       run.step().sample_losses(small_batch(experiment.model, {0, rank == 0 ? 2 : 0}));
@@ -229,12 +227,10 @@ TEST(LocalZero, EvaluationSeesTheSameLossesAtEveryStage) {
 // The mean over the tokens of the global batch, not of the ranks' means.
 TEST(LocalZero, TheLossIsOneMeanOverUnevenlyMaskedTokens) {
   const Experiment experiment = small_experiment(small_model(config::Model::gpt2, true), 4);
-  const BatchPlan plan{.global_batch = 4, .micro_batch = 1, .dp = 2};
+  const BatchPlan plan{.global_batch = 4, .micro_batch = 1};
   for (const int stage : {0, 1, 2, 3})
     run_as_ranks(2, [&](LocalGroup& group, int rank) {
-      BatchPlan mine = plan;
-      mine.rank = rank;
-      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage}, mine);
+      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage}, plan);
       const oracle::Tensors weights = run.masters();
       const StepReport report = run.run(1, kRate);
       const oracle::Tensors gradients = run.gradients();
@@ -265,8 +261,8 @@ TEST(LocalZero, WeightDecayIsAppliedOnceToWhatIsShared) {
   const config::Optimizer& options = experiment.optimizer;
   for (const int stage : {0, 1, 2, 3})
     run_as_ranks(2, [&](LocalGroup& group, int rank) {
-      const BatchPlan plan{.global_batch = 4, .micro_batch = 2, .dp = 2, .rank = rank};
-      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage}, plan);
+      SmallRun run(group, rank, experiment, {.mesh = {.dp = 2}, .zero_stage = stage},
+                   {.global_batch = 4, .micro_batch = 2});
       const oracle::Tensors before = run.masters();
       const StepReport report = run.run(1, kRate);
       const oracle::Tensors after = run.masters(), gradients = run.gradients();
