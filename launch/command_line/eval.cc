@@ -43,8 +43,8 @@ void evaluate(const Flags& flags) {
                                   static_cast<std::int32_t>(dataset.manifest().end_of_document),
                                   flags.attention == "sample" ? AttentionScope::kSample : AttentionScope::kDocument);
   const ValidationLoss loss = validate(
-      model.context(), rank.peers(), batches, [&](const Batch& batch) { return model.sample_losses(batch); },
-      flags.max_samples, flags.micro_batch, -1);
+      model.context(), rank.peers(), windows_of(batches),
+      [&](const Batch& batch) { return model.sample_losses(batch); }, flags.max_samples, flags.micro_batch, -1);
   if (world.rank() != 0) return;
   const double mean = loss.sum / loss.tokens;
   write_output(fmt::format("model: {}\ntokens: {:.0f}\nloss: {:.6f} nats per token\nperplexity: {:.4f}\n",

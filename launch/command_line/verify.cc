@@ -97,10 +97,9 @@ void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const 
   command->footer(
       "\nShrinks FILE, keeping the shape of its layout, and runs it on one rank and on the layout: as threads of this\n"
       "process, or, under mpirun, as the processes that it started (at least as many as the shrunk layout has ranks).\n"
-      "Every gradient, the norm, the loss, the weights after 3 steps and the checkpoint's bytes are compared: bit for "
-      "bit\n"
-      "in exact numerics (all but tp), within derived bounds otherwise. What differs is named, with the axis without\n"
-      "which it does not. Exit codes: 0 it agrees; 1 it differs; 2 a mistake in FILE.");
+      "Of 3 steps every gradient, norm and loss are compared, then the weights, their validation loss and the\n"
+      "checkpoint's bytes: bit for bit in exact numerics (all but tp), within derived bounds otherwise. What differs\n"
+      "is named, with the axis without which it does not. Exit codes: 0 it agrees; 1 it differs; 2 a mistake in FILE.");
   CLI::Option* file = flags->add(*command, "mesh.tp=4");
   flags->add_ranks(*command, "Of a run of so many ranks; decides mesh.dp");
   if (plants.empty()) {

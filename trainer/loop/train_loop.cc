@@ -121,7 +121,7 @@ class TrainLoop {
                                     static_cast<std::int32_t>(environment_.dataset.manifest().end_of_document),
                                     run_.attention);
     const ValidationLoss loss = validate(
-        environment_.context, environment_.peers.dp(), batches,
+        environment_.context, environment_.peers.dp(), windows_of(batches),
         [&](const Batch& batch) { return training_.sample_losses(batch); }, run_.validation.max_samples(),
         run_.batches.micro_batch, step_);
     validation_loss_ = loss.sum / loss.tokens;

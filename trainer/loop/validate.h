@@ -17,12 +17,19 @@ struct ValidationLoss {
   bool whole = false;  // the split was covered to its end
 };
 
+// What is validated on: windows [0, count).
+struct ValidationWindows {
+  std::int64_t count = 0;
+  std::function<Batch(SampleRange)> build;
+};
+ValidationWindows windows_of(const ValidationBatches& batches);  // which must outlive them
+
 // [samples] f32 on the device: trainer/step/sample_losses.h.
 using SampleLosses = std::function<ArenaTensor(const Batch&)>;
 
 // Of the first `max_samples` windows (0: all), each rank of data parallelism taking a part, `micro_batch` of them at
 // once. Collective.
-ValidationLoss validate(Context& context, Communicator& dp, const ValidationBatches& batches,
+ValidationLoss validate(Context& context, Communicator& dp, const ValidationWindows& windows,
                         const SampleLosses& losses, std::int64_t max_samples, std::int64_t micro_batch,
                         std::int64_t for_step);
 

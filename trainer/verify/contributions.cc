@@ -40,7 +40,7 @@ void add_contribution(TrialRank& rank, TrainingStep& training, std::int64_t numb
 
 }  // namespace
 
-std::vector<WholeTensors> token_contributions(const Experiment& experiment, int steps) {
+WholeTensors token_contributions(const Experiment& experiment, SampleRange samples) {
   Experiment alone = experiment;
   alone.numerics = config::fast;
   alone.train.set_global_batch(1);
@@ -51,33 +51,26 @@ std::vector<WholeTensors> token_contributions(const Experiment& experiment, int 
   TrainingStep training(rank.context(), alone, {}, rank.peers(), rank.streams(), nullptr);
   training.initialize();
 
-  std::vector<WholeTensors> contributions;
-  std::int64_t number = 0;
-  for (int step = 0; step < steps; ++step) {
-    WholeTensors sums;
-    std::int64_t counted = 0;
-    const std::int64_t first = std::int64_t{step} * experiment.train.global_batch();
-    for (std::int64_t sample = first; sample < first + experiment.train.global_batch(); ++sample) {
-      Batch batch = trial_batch(experiment.model, {sample, sample + 1});
-      const std::vector<float> mask = batch.loss_mask;
-      for (std::size_t token = 0; token < mask.size(); ++token) {
-        if (mask[token] == 0) continue;
-        batch.loss_mask.assign(mask.size(), 0);
-        batch.loss_mask[token] = 1;
-        add_contribution(rank, training, ++number, batch, sums);
-        ++counted;
-      }
+  WholeTensors sums;
+  std::int64_t counted = 0;
+  for (std::int64_t sample = samples.begin; sample < samples.end; ++sample) {
+    Batch batch = trial_batch(experiment.model, {sample, sample + 1});
+    const std::vector<float> mask = batch.loss_mask;
+    for (std::size_t token = 0; token < mask.size(); ++token) {
+      if (mask[token] == 0) continue;
+      batch.loss_mask.assign(mask.size(), 0);
+      batch.loss_mask[token] = 1;
+      add_contribution(rank, training, ++counted, batch, sums);
     }
-    for (auto& [name, values] : sums) {
-      const std::vector<float>& largest = sums.at(with_values(name));
-      const float least = *std::max_element(largest.begin(), largest.end()) * kLeastShare;
-      for (float& value : values) value = std::max(value, least);
-    }
-    for (auto& [name, values] : sums)
-      for (float& value : values) value /= static_cast<float>(counted);
-    contributions.push_back(std::move(sums));
   }
-  return contributions;
+  for (auto& [name, values] : sums) {
+    const std::vector<float>& largest = sums.at(with_values(name));
+    const float least = *std::max_element(largest.begin(), largest.end()) * kLeastShare;
+    for (float& value : values) value = std::max(value, least);
+  }
+  for (auto& [name, values] : sums)
+    for (float& value : values) value /= static_cast<float>(counted);
+  return sums;
 }
 
 }  // namespace trireme

@@ -11,8 +11,8 @@ namespace trireme {
 inline constexpr double kGradientRoundings = 2048;
 inline constexpr double kUnitRoundoff = 0x1p-24;
 
-// Of each step's gradients, at the initial weights, on one rank: sum over tokens of |gradient of that token's loss|,
-// over the tokens of the global batch that count. One forward and backward pass for each token: for small models.
-std::vector<WholeTensors> token_contributions(const Experiment& experiment, int steps);
+// Of the gradient of these samples' loss, at the initial weights, on one rank: sum over tokens of |gradient of that
+// token's loss|, over the tokens that count. One forward and backward pass for each token: for small models.
+WholeTensors token_contributions(const Experiment& experiment, SampleRange samples);
 
 }  // namespace trireme

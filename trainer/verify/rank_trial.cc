@@ -45,6 +45,7 @@ Trial put_together(std::span<const proto::RankTrial> shares, const std::vector<P
   WholeAssembly weights;
   bool sound = true;
   std::vector<int> reporters(trial.losses.size(), -1);  // the first rank that got through the step
+  int validated = -1;                                   // the first that got to the validation loss
   for (int rank = 0; rank < static_cast<int>(shares.size()); ++rank) {
     const proto::RankTrial& share = shares[static_cast<std::size_t>(rank)];
     if (share.has_error()) {
@@ -62,6 +63,15 @@ Trial put_together(std::span<const proto::RankTrial> shares, const std::vector<P
       } else if (trial.losses[at] != loss || trial.norms[at] != norm) {
         trial.problems.push_back(fmt::format("rank {} reports loss {} and norm {} of step {}, rank {} {} and {}", rank,
                                              loss, norm, step + 1, reporters[at], trial.losses[at], trial.norms[at]));
+      }
+    }
+    if (share.has_validation_loss()) {
+      if (validated < 0) {
+        validated = rank;
+        trial.validation_loss = share.validation_loss();
+      } else if (trial.validation_loss != share.validation_loss()) {
+        trial.problems.push_back(fmt::format("rank {} reports validation loss {}, rank {} {}", rank,
+                                             share.validation_loss(), validated, trial.validation_loss));
       }
     }
     trial.problems.insert(trial.problems.end(), share.skipped().begin(), share.skipped().end());

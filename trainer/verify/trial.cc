@@ -14,11 +14,12 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/digest.h"
 #include "trainer/loop/train_loop.h"
+#include "trainer/loop/validate.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/learning_rate.h"
 #include "trainer/step/memory_plan.h"
-#include "trainer/verify/rank_trial.h"
 #include "trainer/step/rank_batches.h"
+#include "trainer/verify/rank_trial.h"
 #include "trainer/verify/trial_rank.h"
 
 namespace trireme {
@@ -39,6 +40,19 @@ void save(TrialRank& rank, TrainingStep& training, const Experiment& experiment,
   saver.wait();
   const CheckpointSaver::Outcome outcome = saver.finish();
   if (!outcome.error.empty()) throw UserError("the checkpoint was not written: " + outcome.error);
+}
+
+double validation_loss(TrialRank& rank, TrainingStep& training, const Experiment& experiment,
+                       const TrialOptions& options) {
+  const SampleRange samples = validation_samples(experiment, options.steps);
+  const ValidationWindows windows{
+      .count = samples.size(), .build = [&](SampleRange range) {
+        return trial_batch(experiment.model, {samples.begin + range.begin, samples.begin + range.end});
+      }};
+  const ValidationLoss loss = validate(
+      rank.context(), rank.peers().dp(), windows, [&](const Batch& batch) { return training.sample_losses(batch); }, 0,
+      options.micro_batch, options.steps);
+  return loss.sum / loss.tokens;
 }
 
 const TrialSeams& seams_of(const TrialOptions& options) {
@@ -75,6 +89,7 @@ void run_rank(Device& device, std::unique_ptr<Communicator> world, const Experim
   }
   for (const HeldTensor& held : training.held_masters())
     *share.add_weights() = held_values(training.model_specs(), held, self.read(held.tensor));
+  share.set_validation_loss(validation_loss(self, training, experiment, options));
   if (!options.scratch.empty()) save(self, training, experiment, progress, options);
 }
 

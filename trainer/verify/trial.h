@@ -27,6 +27,7 @@ struct Trial {
   std::vector<double> norms;                 // of the gradient, before clipping
   std::vector<WholeTensors> gradients;       // of each step, reduced, before clipping
   WholeTensors weights;                      // the fp32 masters after the last step
+  double validation_loss = 0;                // with them, on validation_samples
   std::map<std::string, std::string> files;  // of the checkpoint after it: name -> digest of its bytes
   std::vector<std::string> problems;         // what went wrong in itself: a rank's error, replicas that differ, gaps
 };
@@ -58,6 +59,12 @@ struct TrialOptions {
 // Training samples [samples.begin, samples.end) of nothing in particular, each a function of its index: several
 // documents in each, and targets masked unevenly over samples, down to next to none.
 Batch trial_batch(const config::Model& model, SampleRange samples);
+
+// Those that a trial validates on: five after its steps' own, which two ranks cannot share evenly.
+inline SampleRange validation_samples(const Experiment& experiment, int steps) {
+  const std::int64_t begin = std::int64_t{steps} * experiment.train.global_batch();
+  return {begin, begin + 5};
+}
 
 // The experiment's global batch and seed hold; its samples are trial_batch's. Does not throw what ranks throw.
 Trial run_trial(const Experiment& experiment, const Layout& layout, const TrialOptions& options);

@@ -69,6 +69,7 @@ std::vector<Compared> compare_bits(const Trial& one, const Trial& many) {
   for (const auto& [name, values] : one.weights)
     rows.push_back(compare_tensors(fmt::format("weights of {} after step {}", name, one.losses.size()), values,
                                    tensor_of(many.weights, name), zero));
+  rows.push_back(compare_numbers("validation loss", one.validation_loss, many.validation_loss, 0));
   for (const auto& [name, digest] : one.files) {
     const auto found = many.files.find(name);
     rows.push_back({.what = "checkpoint's " + name, .agrees = found != many.files.end() && found->second == digest});
@@ -76,6 +77,25 @@ std::vector<Compared> compare_bits(const Trial& one, const Trial& many) {
   for (const auto& [name, digest] : many.files)
     if (!one.files.contains(name)) rows.push_back({.what = "checkpoint's " + name, .agrees = false});
   return rows;
+}
+
+// The experiment whose training loss is what validation computes.
+Experiment as_validated(Experiment experiment) {
+  experiment.model.set_dropout(0);
+  experiment.model.set_attention_dropout(0);
+  experiment.train.set_label_smoothing(0);
+  experiment.train.set_z_loss(0);
+  return experiment;
+}
+
+// Of each step's samples, and last of those that are validated on.
+std::vector<WholeTensors> all_contributions(const Experiment& experiment, int steps) {
+  std::vector<WholeTensors> contributions;
+  const std::int64_t batch = experiment.train.global_batch();
+  for (std::int64_t begin = 0; begin < steps * batch; begin += batch)
+    contributions.push_back(token_contributions(experiment, {begin, begin + batch}));
+  contributions.push_back(token_contributions(as_validated(experiment), validation_samples(experiment, steps)));
+  return contributions;
 }
 
 // Gradients and the norm of the first step; every loss; the last weights. What one step's rounding does to later ones
@@ -109,10 +129,12 @@ std::vector<Compared> compare_within_bounds(const Trial& one, const Trial& many,
       for (std::size_t i = 0; i < terms.size(); ++i) {
         bounds[i] += static_cast<float>(rate * 2 / experiment.optimizer.epsilon() * unit * terms[i] +
                                         8 * kUnitRoundoff * std::abs(weights[i]));
-        if (step + 1 < steps) loss_bound += static_cast<double>(contributions[step + 1].at(name)[i]) * bounds[i];
+        loss_bound += static_cast<double>(contributions[step + 1].at(name)[i]) * bounds[i];
       }
     }
   }
+  rows.push_back(compare_numbers("validation loss", one.validation_loss, many.validation_loss,
+                                 unit * std::abs(one.validation_loss) + loss_bound));
   for (const auto& [name, values] : one.weights)
     rows.push_back(compare_tensors(fmt::format("weights of {} after step {}", name, steps), values,
                                    tensor_of(many.weights, name),
@@ -159,7 +181,7 @@ Verification Reference::compare(const Layout& layout, const Trial& many) const {
   if (promises_bits(experiment_, layout)) {
     verification.compared = compare_bits(alone_, many);
   } else {
-    if (contributions_.empty()) contributions_ = token_contributions(experiment_, steps_);
+    if (contributions_.empty()) contributions_ = all_contributions(experiment_, steps_);
     verification.compared = compare_within_bounds(alone_, many, experiment_, contributions_);
   }
   for (const Compared& row : verification.compared) verification.agrees &= row.agrees;

@@ -46,6 +46,8 @@ std::string same_bits(const Trial& alone, const Trial& many) {
         same_bits_of(fmt::format("step {}'s gradient", step + 1), alone.gradients[step], many.gradients[step]);
     if (!wrong.empty()) return wrong;
   }
+  if (alone.validation_loss != many.validation_loss)
+    return fmt::format("validation loss {} on one rank, {} on the layout", alone.validation_loss, many.validation_loss);
   return same_bits_of("weight", alone.weights, many.weights);
 }
 
@@ -96,6 +98,8 @@ std::string OneRank::within_bounds(const Trial& alone, const Trial& many) {
       return fmt::format("step {}'s loss {} on one rank, {} on the layout", step + 1, alone.losses[step],
                          many.losses[step]);
   }
+  if (!(std::abs(alone.validation_loss - many.validation_loss) <= kRoundings * kUnit * alone.validation_loss))
+    return fmt::format("validation loss {} on one rank, {} on the layout", alone.validation_loss, many.validation_loss);
   return "";
 }
 

@@ -43,6 +43,7 @@ const std::map<std::string, bool (*)(Case)>& preconditions() {
        [](Case of) { return any_axis(of) && is_updated(of) && of.experiment.optimizer.weight_decay() > 0; }},
       {"masters-from-rounded-weights",
        [](Case of) { return any_axis(of) && is_updated(of) && of.experiment.train.precision() == config::bf16; }},
+      {"validation-of-own-windows", dp},
       {"rate-counted-per-micro-batch", [](Case of) { return is_updated(of) && of.micro_batches() > 1; }},
   };
   return all;

@@ -51,7 +51,8 @@ RC_GTEST_PROP(LocalValidation, IsTheSameOnAnyNumberOfRanks, ()) {
       if (batch.samples > 0) mine.context().device->upload(mine.context().compute, on_device, losses.data());
       return on_device;
     };
-    const ValidationLoss loss = validate(mine.context(), mine.peers(), batches, losses_of, most, micro_batch, 3);
+    const ValidationLoss loss =
+        validate(mine.context(), mine.peers(), windows_of(batches), losses_of, most, micro_batch, 3);
     const std::lock_guard lock(mutex);
     got.push_back(loss);
     passes.push_back(passed);

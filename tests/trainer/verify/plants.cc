@@ -214,6 +214,9 @@ std::span<const Plant> all_plants() {
            host_kernels().adamw(stream, parameters, masters, m, v, gradients, control, options);
          };
        })},
+      {"validation-of-own-windows", "a rank's validation loss is that of the windows which dp dealt it",
+       without_calls(
+           [](const PlantedCall& call) { return call.op == "gather_to_all" && call.is_about("validation losses"); })},
       {"rate-counted-per-micro-batch", "the learning rate's schedule moves on with every micro-batch",
        rate_counted_per_micro_batch()},
   };
