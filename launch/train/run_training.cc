@@ -50,6 +50,16 @@ void log_ledgers(const config::Run& run, const StepPlan& plan, const Rank& rank,
   log_info("planned before the first step, and not exceeded after it:\n{}", table.text(2));
 }
 
+// FLOP/s of all ranks, each measured while the others are, too: those of a host share its clock and its memory.
+double peak_of_all(Rank& rank, DType dtype) {
+  rank.peers().gather_to_all("", {-1, "GEMM peaks are measured"});
+  const double mine = measure_gemm_peak(rank.context(), dtype);
+  double sum = 0;
+  for (const std::string& peak : rank.peers().gather_to_all(fmt::format("{}", mine), {-1, "GEMM peaks"}))
+    sum += std::stod(peak);
+  return sum;
+}
+
 }  // namespace
 
 ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* observer) {
@@ -64,7 +74,7 @@ ExitCode run_training(MpiWorld& world, const LoadedRun& loaded, RunObserver* obs
   const MeshCommunicators& peers = rank.connect(layout.mesh);
   const StepPlan plan = plan_step(experiment, layout, batches, world.rank());
   // While there is memory beside the arena.
-  const double peak = measure_gemm_peak(rank.context(), dtype_of(run.train().precision())) * world.size();
+  const double peak = peak_of_all(rank, dtype_of(run.train().precision()));
   rank.take_memory(plan.arena_bytes);
 
   TrainRun what{.experiment = experiment,

@@ -1,5 +1,6 @@
 #include "trainer/loop/run_reporter.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "monitoring/run_report.h"
@@ -9,6 +10,7 @@ namespace trireme {
 RunReporter::RunReporter(const Options& options, MetricsRegistry& registry, std::int64_t first_step)
     : options_(options),
       first_step_(first_step),
+      peak_flops_(options.peak_flops),
       file_(options.dir / "metrics.jsonl"),
       progress_(
           "training", static_cast<double>(options.steps),
@@ -73,12 +75,23 @@ void RunReporter::step(std::int64_t step, const StepReport& report, double learn
                 .learning_rate = learning_rate,
                 .tokens_per_second = rate};
   if (options_.scales_loss) line.loss_scale = report.progress.loss_scale;
-  if (options_.peak_flops > 0) line.share_of_peak = rate * options_.flops_per_token / options_.peak_flops;
+  if (peak_flops_ > 0) line.share_of_peak = share_of_peak(rate * options_.flops_per_token);
   line.eta_seconds = mean_seconds_ * static_cast<double>(options_.steps - step);
   if (report.skipped)
     line.remark = "skipped: not finite on " + (report.nonfinite.empty() ? "no rank of its own" : report.nonfinite);
   log_line(report.skipped ? LogLevel::kWarning : LogLevel::kInfo, step_line(line));
   progress_.update(static_cast<double>(step));
+}
+
+double RunReporter::share_of_peak(double flops) {
+  const bool as_measured = peak_flops_ == options_.peak_flops;
+  if (flops > peak_flops_ && as_measured)
+    log_info(
+        "this step's {} FLOP/s are more than the GEMM peak measured before the first one, {}: the machine was busier "
+        "then. From here on the peak is that of the fastest step",
+        human_count(flops), human_count(peak_flops_));
+  peak_flops_ = std::max(peak_flops_, flops);
+  return flops / peak_flops_;
 }
 
 void RunReporter::checkpoint(const CheckpointSaver::Outcome& outcome) {

@@ -26,7 +26,7 @@ class RunReporter {
     std::filesystem::path dir;  // RUN
     std::int64_t steps = 0;
     double flops_per_token = 0;
-    double peak_flops = 0;     // of all ranks together; 0: not measured
+    double peak_flops = 0;     // of all ranks together, as measured before the first step; 0: not measured
     bool scales_loss = false;  // fp16: the loss scale is part of what a step says
   };
 
@@ -40,8 +40,12 @@ class RunReporter {
   bool sync() { return file_.sync(); }
 
  private:
+  // No machine is faster than its peak: a step that is faster than the one measured becomes it.
+  double share_of_peak(double flops);
+
   Options options_;
   std::int64_t first_step_;
+  double peak_flops_;
   MetricsFile file_;
   Progress progress_;
   double mean_seconds_ = 0;  // of a step, smoothed, for the ETA
