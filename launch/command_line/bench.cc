@@ -17,10 +17,14 @@
 namespace trireme {
 
 void BenchFlags::add(CLI::App& command, const std::string& threads_text) {
-  command.add_option("--size", sizes,
-                     "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
-                     "2x128x64x512x4 (may be repeated)");
-  command.add_option("--dtype", dtype, "fp32, bf16, or all of them")->check(CLI::IsMember({"fp32", "bf16", "all"}));
+  command
+      .add_option("--size", sizes,
+                  "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
+                  "2x128x64x512x4 (may be repeated)")
+      ->capture_default_str();
+  command.add_option("--dtype", dtype, "fp32, bf16, or all of them")
+      ->check(CLI::IsMember({"fp32", "bf16", "all"}))
+      ->capture_default_str();
   command.add_option("--threads", threads, threads_text)->check(CLI::Range(1, 4096));
 }
 
@@ -158,7 +162,9 @@ void add_bench_ops(CLI::App& bench) {
       "whichever takes longer. What fits the caches may beat it.");
   flags->add(*command, "Compute threads (default: the cores there are)");
   command->add_option("--filter", flags->filter, "Only ops whose name contains this");
-  command->add_option("--seconds", flags->seconds, "Of measuring a case")->check(CLI::Range(0.0, 60.0));
+  command->add_option("--seconds", flags->seconds, "Of measuring a case")
+      ->check(CLI::Range(0.0, 60.0))
+      ->capture_default_str();
   command->callback([flags] { bench_ops(*flags); });
 }
 
@@ -171,10 +177,12 @@ void add_bench_step(CLI::App& bench) {
       "ratios\n"
       "is the result: above 1, Trireme is faster. The share of the peak counts causal attention once.");
   flags->add(*command, "Compute threads (default: the cores there are)");
-  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000));
-  command->add_option("--alternations", flags->alternations, "Turns")->check(CLI::Range(5, 10000));
+  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--alternations", flags->alternations, "Turns")
+      ->check(CLI::Range(5, 10000))
+      ->capture_default_str();
   command->add_flag("--compare", flags->compare, "Take turns with PyTorch");
-  command->add_option("--python", flags->python, "The Python that has PyTorch");
+  command->add_option("--python", flags->python, "The Python that has PyTorch")->capture_default_str();
   command->add_option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
   command->callback([flags] { bench_steps(*flags); });
 }
@@ -182,6 +190,7 @@ void add_bench_step(CLI::App& bench) {
 void add_bench_command(CLI::App& program, ExitCode&) {
   CLI::App* command =
       program.add_subcommand("bench", "Measure ops, whole steps and layouts against their floors and a peer");
+  command->footer("\nEach of them has --help. Where others use the machine too, only ratios of one run say something.");
   command->require_subcommand(1);
   add_bench_ops(*command);
   add_bench_step(*command);

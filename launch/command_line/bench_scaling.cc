@@ -94,14 +94,18 @@ void add_bench_scaling(CLI::App& bench) {
       "the ranks are faster. Communication, from the ranks' traces and their mean: the time of a step in which a call\n"
       "to peers was under way, waiting for them included; exposed: how long computing waited for it, or was in it.\n"
       "A pipeline's is mostly its bubble, given as `trireme schedule` has it.");
-  flags->add(*command, "Compute threads of each rank");
-  command->add_option("--ranks", flags->ranks, "Ranks of the layouts where none are named")->check(CLI::Range(2, 1024));
+  flags->add(*command, "Compute threads of each rank (default: 1)");
+  command->add_option("--ranks", flags->ranks, "Ranks of the layouts where none are named")
+      ->check(CLI::Range(2, 1024))
+      ->capture_default_str();
   command->add_option("--layout", flags->layouts,
                       "dp=N, pp=N, tp=N, zero=0..3 and micro-batch=N, with commas between (default: dp, each stage of "
                       "ZeRO, pp and tp; may be repeated)");
-  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000));
-  command->add_option("--alternations", flags->alternations, "Turns")->check(CLI::Range(1, 10000));
-  command->add_option("--mpirun", flags->mpirun, "The launcher");
+  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--alternations", flags->alternations, "Turns")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--mpirun", flags->mpirun, "The launcher")->capture_default_str();
   command->callback([flags] { bench_scaling(*flags); });
 
   // What `scaling` starts; its standard input and output are for that alone.

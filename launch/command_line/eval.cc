@@ -70,8 +70,11 @@ void add_eval_command(CLI::App& program, ExitCode&) {
       ->check(CLI::IsMember({"document", "sample"}))
       ->capture_default_str();
   command->add_option("--max-samples", flags->max_samples, "Read only so many samples (0: all)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--micro-batch", flags->micro_batch, "Samples at once")->check(CLI::PositiveNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--micro-batch", flags->micro_batch, "Samples at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--threads", flags->threads, "Compute threads (default: all cores)")->check(CLI::PositiveNumber);
   command->callback([flags] { evaluate(*flags); });
 }

@@ -51,15 +51,19 @@ std::vector<std::string> names_of(const CLI::App& app) {
   return names;
 }
 
-const CLI::App& innermost(const CLI::App& program) {
-  const auto commands = program.get_subcommands();
-  return commands.empty() ? program : *commands.front();
+const CLI::App& innermost(const CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return commands.empty() ? app : innermost(*commands.front());
+}
+
+// "trireme bench step"
+std::string typed(const CLI::App& app) {
+  return app.get_parent() == nullptr ? app.get_name() : typed(*app.get_parent()) + " " + app.get_name();
 }
 
 // CLI11 says what it did not expect; the nearest name that exists is what helps.
 std::string explain(const CLI::App& program, const CLI::ParseError& error) {
   const CLI::App& app = innermost(program);
-  const std::string command = &app == &program ? "trireme" : "trireme " + app.get_name();
   std::string text;
   if (dynamic_cast<const CLI::ExtrasError*>(&error)) {
     for (const std::string& extra : app.remaining()) {
@@ -71,7 +75,7 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error) {
   }
   if (text.empty()) text = error.what();
   const char* end = text.ends_with('?') || text.ends_with('.') ? " " : ". ";
-  return text + end + "`" + command + " --help` says what there is.";
+  return text + end + "`" + typed(app) + " --help` says what there is.";
 }
 
 // CLI11 reports an unknown command only as a missing one.

@@ -24,7 +24,9 @@ std::filesystem::path newest_checkpoint(const std::filesystem::path& run) {
 }  // namespace
 
 ModelDirectory open_model_directory(const std::filesystem::path& where) {
-  if (!std::filesystem::is_directory(where)) throw UserError(where.string() + " is not a directory");
+  if (!std::filesystem::is_directory(where))
+    throw UserError("there is no folder " + where.string() +
+                    "; a run, one of its checkpoints, or a Hugging Face directory is expected");
   std::filesystem::path path = where;
   if (!std::filesystem::exists(path / "config.json")) path = newest_checkpoint(where);
   if (path.empty())

@@ -39,6 +39,8 @@ TEST(Program, SuggestsTheNearestCommandAndFlag) {
   const Ended flag = run({"config", "x.yaml", "--stet", "model.heads=1"});
   EXPECT_EQ(flag.exit_code, 2);
   EXPECT_THAT(flag.errors, HasSubstr("\"--stet\" is not expected, did you mean --set?"));
+  EXPECT_THAT(run({"bench", "step", "--setps", "3"}).errors,
+              AllOf(HasSubstr("did you mean --steps?"), HasSubstr("`trireme bench step --help`")));
   EXPECT_EQ(run({"config"}).exit_code, 2);
   EXPECT_EQ(run({"config", "x.yaml", "--ranks", "many"}).exit_code, 2);
 }

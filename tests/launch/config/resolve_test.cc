@@ -1,6 +1,7 @@
 #include "launch/config/resolve.h"
 
 #include <filesystem>
+#include <regex>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -12,8 +13,8 @@
 #include "launch/config/model_size.h"
 #include "tests/launch/config/problems_of.h"
 #include "tests/paths.h"
-#include "trainer/model/transformer.h"
 #include "tests/scratch.h"
+#include "trainer/model/transformer.h"
 
 namespace trireme {
 namespace {
@@ -128,6 +129,22 @@ TEST(Recipes, QuickstartIsSoundForTwoRanksAndRunnable) {
       load_run(std::string(TRIREME_SOURCE_DIR) + "/launch/recipes/quickstart.yaml", {"model.vocab_size=4096"}, 2);
   EXPECT_EQ(loaded.run.mesh().dp(), 2);
   EXPECT_NO_THROW(check_runnable_here(loaded));
+}
+
+// What a newcomer copies: `mpirun -n N ... train FILE` and `check FILE --ranks N`.
+TEST(Recipes, RunOnAsManyRanksAsTheReadmeStarts) {
+  const std::string readme = read_bytes(TRIREME_SOURCE_DIR "/README.md");
+  const auto commands = [&](const char* pattern, int file, int ranks) {
+    const std::regex command(pattern);
+    int found = 0;
+    for (std::sregex_iterator at(readme.begin(), readme.end(), command), end; at != end; ++at, ++found)
+      EXPECT_NO_THROW(load_run(std::string(TRIREME_SOURCE_DIR) + "/" + (*at)[file].str(), {"model.vocab_size=32000"},
+                               std::stoi((*at)[ranks])))
+          << at->str();
+    return found;
+  };
+  EXPECT_EQ(commands(R"(mpirun (?:.|\\\n)*?-n (\d+)(?:.|\\\n)*? train (launch/recipes/\S+))", 2, 1), 2);
+  EXPECT_EQ(commands(R"(check (launch/recipes/\S+) --ranks (\d+))", 1, 2), 1);
 }
 
 TEST(Recipes, ThereIsATestForEach) {
