@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -79,8 +80,13 @@ class NcclCommunicator final : public Communicator {
     check_peers(sends, size());
     check_peers(receives, size());
     if (size() == 1) return copy_own(stream, sends, receives);
+    std::set<int> peers;
+    for (const auto& transfers : {sends, receives})
+      for (const Transfer& transfer : transfers)
+        if (transfer.peer != rank()) peers.insert(transfer.peer);
     // Not counted: only the ranks named take part.
-    put(stream, make_call(Op::kExchange, what, DType::kF32, 0), [&] { move(stream, sends, receives); });
+    put(stream, make_call(Op::kExchange, what, DType::kF32, 0), [&] { move(stream, sends, receives); },
+        {peers.begin(), peers.end()});
   }
 
   std::vector<std::string> gather_to_all(std::string_view message, CallFor what) override {
@@ -109,9 +115,9 @@ class NcclCommunicator final : public Communicator {
     put(stream, call, work);
   }
   template <class Work>
-  void put(Stream stream, const Call& call, const Work& work) {
+  void put(Stream stream, const Call& call, const Work& work, std::vector<int> peers = {}) {
     NcclWatch& watch = *shared_->watch;
-    watch.begin(*line_, call, stream);
+    watch.begin(*line_, call, stream, std::move(peers));
     try {
       work();
       settle();

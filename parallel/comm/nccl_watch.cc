@@ -17,9 +17,16 @@ struct NcclWatch::Line {
   const int ledger;  // its line there
   struct Pending {
     Call call;
+    std::vector<int> peers{};  // in the group; empty: all
     void* begun = nullptr;
     void* ended = nullptr;  // null: its caller is still putting it there
   };
+  std::string text(const Pending& one) const {  // exchange of "activations" in step 7 in pp with rank 2
+    std::string said = to_string(one.call, members);
+    for (const int& peer : one.peers)
+      said.append(&peer == one.peers.data() ? " with " : ", ").append(members.rank(peer));
+    return said;
+  }
   std::deque<Pending> pending{};
   bool inside = false;        // the stream has reached the first
   Clock::time_point since{};  // then
@@ -68,10 +75,10 @@ void NcclWatch::close(Line& line) {
   std::erase_if(lines_, [&](const auto& each) { return each.get() == &line; });
 }
 
-void NcclWatch::begin(Line& line, const Call& call, Stream stream) {
+void NcclWatch::begin(Line& line, const Call& call, Stream stream, std::vector<int> peers) {
   const std::lock_guard lock(mutex_);
   if (!failure_.empty()) throw PeerError(failure_);
-  line.pending.push_back({call, marks_->put(stream)});
+  line.pending.push_back({call, std::move(peers), marks_->put(stream)});
 }
 
 void NcclWatch::end(Line& line, Stream stream) {
@@ -125,8 +132,7 @@ void NcclWatch::look_at(Line& line) {
   }
 
   const auto place = [&] {
-    return line.pending.empty() ? "in the group " + line.members.group
-                                : "in " + to_string(line.pending.front().call, line.members);
+    return line.pending.empty() ? "in the group " + line.members.group : "in " + line.text(line.pending.front());
   };
   const auto waited = line.inside ? Clock::now() - line.since : Clock::duration(0);
   const std::string lost = ledger_ == nullptr ? "" : ledger_->lost(waited);
@@ -150,16 +156,17 @@ void NcclWatch::look_at(Line& line) {
       }
   if (waited > timeout_)
     raise(line.members.rank(line.rank) + " has waited for " + std::to_string(timeout_.count()) + " ms in " +
-          to_string(call, line.members) + others(line, call));
+          line.text(line.pending.front()) + others(line, call, line.pending.front().peers));
 }
 
 // "; rank 1 is in broadcast of ...; rank 2 has not come, its last call was ...": of the group's ranks on this host, and
 // what they do elsewhere.
-std::string NcclWatch::others(const Line& line, const Call& call) const {
+std::string NcclWatch::others(const Line& line, const Call& call, const std::vector<int>& peers) const {
   if (ledger_ == nullptr) return "";
   std::string text;
   for (const HostLedger::Standing& other : ledger_->standing(line.members)) {
     if (other.member == line.rank) continue;
+    if (!peers.empty() && std::find(peers.begin(), peers.end(), other.member) == peers.end()) continue;
     text += "; " + line.members.rank(other.member);
     if (other.call.op == Op::kNone)
       text += " has made no call yet";

@@ -44,8 +44,9 @@ class NcclWatch {
   std::shared_ptr<Line> open(NcclLink& link, const Members& members, int rank);
   void close(Line& line);  // before its link goes
 
-  // A call on a stream: it begins where the stream is now, and ends where it is then.
-  void begin(Line& line, const Call& call, Stream stream);
+  // A call on a stream: it begins where the stream is now, and ends where it is then. `peers` of the group take part in
+  // it, or all where there are none: they are who a report names.
+  void begin(Line& line, const Call& call, Stream stream, std::vector<int> peers = {});
   void end(Line& line, Stream stream);
 
   // Throws the failure, if there is one.
@@ -56,7 +57,7 @@ class NcclWatch {
  private:
   void look_out();
   void look_at(Line& line);
-  std::string others(const Line& line, const Call& call) const;
+  std::string others(const Line& line, const Call& call, const std::vector<int>& peers = {}) const;
   void raise(const std::string& what);
 
   NcclLibrary& library_;

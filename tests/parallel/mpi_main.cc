@@ -166,6 +166,30 @@ void crossing(Rank& self) {
   self.device->synchronize(self.stream);
 }
 
+// Collectives alike and unlike behind one another, with no wait between them.
+void orders(Rank& self) {
+  const std::int64_t me = self.comm->rank(), last = self.comm->size() - 1;
+  const Tensor a = self.tensor<std::int64_t>({1}, DType::kI64, {10 + me});
+  const Tensor b = self.tensor<std::int64_t>({1}, DType::kI64, {20 + me});
+  const Tensor c = self.tensor<std::int64_t>({1}, DType::kI64, {30 + me});
+  self.comm->all_reduce(self.stream, a, Reduction::kMax, {7, "a"});
+  self.comm->all_reduce(self.stream, b, Reduction::kMax, {7, "b"});
+  self.comm->broadcast(self.stream, c, 0, {7, "c"});
+  expect(self.read<std::int64_t>(a)[0] == 10 + last && self.read<std::int64_t>(b)[0] == 20 + last &&
+             self.read<std::int64_t>(c)[0] == 30,
+         "each call meets its own on the other ranks");
+}
+
+// Rank 0 waits for what rank 1 never sends; rank 2 has nothing to do with it.
+void unmatched(Rank& self) {
+  const Tensor x = self.floats(std::vector<float>(64));
+  self.comm->all_reduce(self.stream, x, Reduction::kSum, {6, "layers.0.weight"});
+  self.device->synchronize(self.stream);
+  if (self.comm->rank() == 0) self.comm->exchange(self.stream, {}, {{{x, 1}}}, {7, "activations"});
+  self.device->synchronize(self.stream);
+  if (self.comm->rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(30));
+}
+
 // Rank 0 makes another call than the others; all say so and end.
 void mismatch(Rank& self) {
   const Tensor x = self.floats(std::vector<float>(64));
@@ -319,6 +343,8 @@ int run(int argc, char** argv) {
                                                          {"groups", groups},
                                                          {"mismatch", mismatch},
                                                          {"absence", absence},
+                                                         {"orders", orders},
+                                                         {"unmatched", unmatched},
                                                          {"crossing", crossing},
                                                          {"killed-between", killed_between},
                                                          {"speed", speed},
