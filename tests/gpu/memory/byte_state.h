@@ -12,7 +12,8 @@ enum ByteState : std::uint8_t {
   kReleased = 4,   // a freed allocation's
   kAllocated = 1,  // nobody has written it
   kInitialised = 3,
-  kInFlight = 8,  // an asynchronous copy is going to write it
+  kInFlight = 8,    // an asynchronous copy is going to write it
+  kAbandoned = 17,  // an operation that was given up was going to write it (GlobalMemory::abandon)
 };
 inline constexpr std::uint8_t kReadable = 3;
 inline constexpr std::uint8_t kWritable = 1;

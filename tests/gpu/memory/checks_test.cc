@@ -31,6 +31,37 @@ TEST(MemoryChecks, BytesThatNobodyWroteMayNotBeRead) {
   EXPECT_EQ(finding_of(fault), Finding::kUninitialised);
 }
 
+TEST(MemoryChecks, WhatAnAbandonedOperationWasToWriteIsForThoseOnlyWhomTheHostSentBeforeItKnew) {
+  SmallGpu gpu(kCopy);
+  auto* in = gpu.empty<int>(32);
+  auto* out = gpu.empty<int>(32);
+  const Clock before_it{0, 4}, with_it{0, 5};
+  const Operation early{.stream = 2, .number = 1, .label = "early", .known = &before_it};
+  const Operation late{.stream = 2, .number = 2, .label = "late", .known = &with_it};
+  gpu.memory().abandon({.stream = 1, .number = 5, .label = "all_gather"}, in, 32 * sizeof(int));
+
+  EXPECT_FALSE(fault_of([&] { gpu.launch_as(early, "k", {}, in, out); }));
+  EXPECT_FALSE(fault_of([&] { gpu.memory().read(early, in, 32 * sizeof(int)); }));
+  const auto fault = fault_of([&] { gpu.launch_as(late, "k", {}, in, out); });
+  ASSERT_EQ(finding_of(fault), Finding::kUninitialised);
+  EXPECT_THAT(fault->what(), HasSubstr("which all_gather was to write before it was aborted"));
+  EXPECT_EQ(finding_of(fault_of([&] { gpu.memory().read(late, in, 32 * sizeof(int)); })), Finding::kUninitialised);
+
+  gpu.launch("k", {}, gpu.put(std::vector<int>(32, 7)), in);
+  EXPECT_FALSE(fault_of([&] { gpu.launch_as(late, "k", {}, in, out); }));
+}
+
+TEST(MemoryChecks, BytesThatNobodyWroteBesideAbandonedOnesAreFoundWhoeverReads) {
+  SmallGpu gpu(kCopy);
+  auto* in = gpu.empty<int>(32);
+  const Clock before_it{0, 4};
+  gpu.memory().abandon({.stream = 1, .number = 5, .label = "all_gather"}, in, 31 * sizeof(int));
+  const Operation early{.stream = 2, .number = 1, .label = "early", .known = &before_it};
+  const auto fault = fault_of([&] { gpu.launch_as(early, "k", {}, in, gpu.empty<int>(32)); });
+  ASSERT_EQ(finding_of(fault), Finding::kUninitialised);
+  EXPECT_THAT(fault->what(), HasSubstr("thread (31, 0, 0)"));
+}
+
 TEST(MemoryChecks, AMessageNamesKernelBlockThreadLineAndPlace) {
   SmallGpu gpu(kCopy);
   auto* in = gpu.put(std::vector<int>(31, 7));

@@ -18,7 +18,9 @@ namespace trireme::gpu {
 class GlobalAccess {
  public:
   GlobalAccess(GlobalMemory& memory, const Operation& operation, std::uint32_t blocks)
-      : memory_(memory), first_execution_(memory.history_ ? memory.history_->begin(operation, blocks) : 1) {}
+      : memory_(memory),
+        operation_(operation),
+        first_execution_(memory.history_ ? memory.history_->begin(operation, blocks) : 1) {}
 
   std::uint32_t first_execution() const { return first_execution_; }
 
@@ -48,7 +50,10 @@ class GlobalAccess {
   std::byte* reach(const Actor& actor, Access access, std::uint64_t address, std::size_t bytes, std::uint8_t wanted) {
     const std::size_t offset = address - reinterpret_cast<std::uint64_t>(memory_.base_);
     conflict_.reset();
-    if (offset >= kMostOffset || !all_are(memory_.states() + offset, bytes, wanted)) return nullptr;
+    if (offset >= kMostOffset) return nullptr;
+    if (!all_are(memory_.states() + offset, bytes, wanted) &&
+        (wanted != kReadable || !memory_.only_abandoned(operation_, offset, bytes)))
+      return nullptr;
     if (memory_.history_ && (conflict_ = memory_.history_->record(actor, access, offset, bytes))) return nullptr;
     return memory_.bytes_.data() + offset;
   }
@@ -62,6 +67,7 @@ class GlobalAccess {
   static constexpr std::size_t kMostOffset = GlobalMemory::kAddresses - 64;
 
   GlobalMemory& memory_;
+  const Operation& operation_;
   std::uint32_t first_execution_;
   std::optional<Conflict> conflict_{};
 };

@@ -1,5 +1,6 @@
 #include "tests/gpu/memory/global_memory.h"
 
+#include <algorithm>
 #include <cstring>
 #include <sstream>
 
@@ -107,9 +108,31 @@ std::pair<Finding, std::string> GlobalMemory::complaint(const void* address, std
     const auto finding = state == kReleased    ? Finding::kUseAfterFree
                          : state == kAllocated ? Finding::kUninitialised
                                                : Finding::kOutOfBounds;
-    return {finding, place(static_cast<const std::byte*>(address) + i)};
+    std::string where = place(static_cast<const std::byte*>(address) + i);
+    if (state != kAbandoned) return {finding, where};
+    const auto by = abandoned_by(offset(address) + i);
+    return {Finding::kUninitialised, where + ", which " + by->label + " was to write before it was aborted; the host " +
+                                         "had waited for that one, and should have asked what became of it"};
   }
   return {Finding::kOutOfBounds, place(address)};
+}
+
+const GlobalMemory::Abandoned* GlobalMemory::abandoned_by(std::size_t at) const {
+  const auto found = std::find_if(abandoned_.rbegin(), abandoned_.rend(), [&](const Abandoned& one) {
+    return one.offset <= at && at < one.offset + one.bytes;
+  });
+  return found == abandoned_.rend() ? nullptr : &*found;
+}
+
+bool GlobalMemory::only_abandoned(const Operation& reader, std::size_t offset, std::size_t bytes) const {
+  for (std::size_t i = offset; i < offset + bytes; ++i) {
+    if ((states()[i] & kReadable) == kReadable) continue;
+    if (states()[i] != kAbandoned || reader.known == nullptr) return false;
+    const Abandoned* by = abandoned_by(i);
+    const bool host_knew = by->stream < reader.known->size() && (*reader.known)[by->stream] >= by->number;
+    if (host_knew) return false;
+  }
+  return true;
 }
 
 std::string GlobalMemory::describe(const Conflict& conflict, const Actor& actor) const {
@@ -128,7 +151,8 @@ void GlobalMemory::check(const Operation& operation, const void* address, std::s
   const char* verb = reading ? " reads " : " writes ";
   if (bytes == 0) return;
   if (!owns(address) || !owns(static_cast<const std::byte*>(address) + bytes - 1) ||
-      !all_are(states() + offset(address), bytes, reading ? kReadable : kWritable)) {
+      (!all_are(states() + offset(address), bytes, reading ? kReadable : kWritable) &&
+       !(reading && only_abandoned(operation, offset(address), bytes)))) {
     const auto [finding, where] = complaint(address, bytes, reading);
     throw Fault(finding, std::string(name(finding)) + ": " + operation.label + verb + where);
   }
@@ -156,6 +180,13 @@ std::byte* GlobalMemory::write(const Operation& operation, void* address, std::s
   check(operation, address, bytes, Access::kWrite);
   if (bytes > 0) std::memset(states() + offset(address), kInitialised, bytes);
   return host_view(address);
+}
+
+void GlobalMemory::abandon(const Operation& operation, void* address, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(operation, address, bytes, Access::kWrite);
+  std::memset(states() + offset(address), kAbandoned, bytes);
+  abandoned_.push_back({offset(address), bytes, operation.stream, operation.number, operation.label});
 }
 
 std::byte* GlobalMemory::host_view(const void* address) const {

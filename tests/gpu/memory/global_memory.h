@@ -66,11 +66,23 @@ class GlobalMemory {
   const std::byte* read(const Operation& operation, const void* address, std::size_t bytes);
   std::byte* write(const Operation& operation, void* address, std::size_t bytes);
 
+  // `operation` was to write these bytes, and was given up on the way (a collective whose communicator was aborted): it
+  // may or may not have touched them. Who wrote them is told, like a write's; what they hold, nobody may ask any more,
+  // except for operations that the host put on a stream before it had waited for the abandoned one: it could not know,
+  // and cannot take them back. They read what lies there. To later ones the bytes are uninitialised.
+  void abandon(const Operation& operation, void* address, std::size_t bytes);
+
   // Where the host finds the bytes at `address`, unchecked: for sizes, printing and tests.
   std::byte* host_view(const void* address) const;
 
  private:
   friend class GlobalAccess;  // the interpreter's way in: one launch's accesses
+  struct Abandoned {
+    std::size_t offset = 0, bytes = 0;
+    std::uint32_t stream = 0;
+    std::uint64_t number = 0;
+    std::string label{};
+  };
 
   std::size_t offset(const void* address) const {
     return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base_);
@@ -78,6 +90,9 @@ class GlobalMemory {
   std::uint8_t* states() const { return reinterpret_cast<std::uint8_t*>(states_.data()); }
   void check(const Operation& operation, const void* address, std::size_t bytes, Access access);
   std::pair<Finding, std::string> complaint(const void* address, std::size_t bytes, bool reading) const;
+  const Abandoned* abandoned_by(std::size_t offset) const;  // the last that was; null: none
+  // Of bytes that are not all initialised: whether they are but for abandoned ones that `reader` may read.
+  bool only_abandoned(const Operation& reader, std::size_t offset, std::size_t bytes) const;
   std::string describe(const Conflict& conflict, const Actor& actor) const;
 
   std::size_t capacity_;
@@ -88,6 +103,7 @@ class GlobalMemory {
   LazyPages states_;                                 // a ByteState each
   std::size_t next_;                                 // offset of the next allocation
   std::map<std::size_t, Allocation> allocations_{};  // by offset; released ones stay
+  std::vector<Abandoned> abandoned_{};               // oldest first
   std::unique_ptr<AccessHistory> history_{};         // null when races are ignored
   std::pair<std::uint32_t, std::uint64_t> last_operation_{};
   std::string last_label_{};

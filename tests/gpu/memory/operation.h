@@ -21,6 +21,7 @@ struct Operation {
   std::uint64_t number = 0;
   const Clock* before = nullptr;  // null: everything so far happened before (tests, and a device with one stream)
   std::string label{};            // "kernel rmsnorm_forward on stream 2", for findings
+  const Clock* known = nullptr;   // what the host had waited for when it put this there; null: for everything
 };
 
 }  // namespace trireme::gpu

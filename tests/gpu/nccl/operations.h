@@ -46,6 +46,7 @@ class Running {
     std::function<void()> finish{};
   };
   using Bytes = std::shared_ptr<std::vector<std::byte>>;
+  void abandon(Gpu& gpu, const Operation& operation) const;
   void plan(Gpu& gpu, const Operation& operation);
   void plan_point_to_point(Gpu& gpu, const Operation& operation);
   void plan_collective(Gpu& gpu, const Operation& operation, const Task& task, std::uint64_t number);

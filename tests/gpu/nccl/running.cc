@@ -38,7 +38,8 @@ Progress Running::poll(Gpu& gpu, const Operation& operation) {
     if (comm_->aborted) {
       exchange_.reset();
       --comm_->outstanding;
-      return Progress::kDone;  // what it would have written is undefined
+      abandon(gpu, operation);
+      return Progress::kDone;
     }
     // After an error an operation never ends by itself, as on a GPU; until then it waits for its turn.
     if (comm_->state != ncclSuccess || comm_->turn != ticket_) return Progress::kLater;
@@ -62,6 +63,17 @@ Progress Running::poll(Gpu& gpu, const Operation& operation) {
   ++comm_->turn;
   --comm_->outstanding;
   return Progress::kDone;
+}
+
+// What it would have written nobody knows; kernels that are queued behind it run all the same, as on a GPU.
+void Running::abandon(Gpu& gpu, const Operation& operation) const {
+  for (const Task& task : tasks_) {
+    const bool is_root = comm_->rank == task.peer;
+    const bool writes = task.kind != Kind::kSend && (task.kind != Kind::kReduce || is_root) &&
+                        (task.kind != Kind::kBroadcast || !is_root || task.to != task.from);
+    const std::size_t parts = task.kind == Kind::kAllGather ? static_cast<std::size_t>(comm_->ranks) : 1;
+    if (writes) gpu.global.abandon(operation, task.to, parts * task.count * bytes_of(task.type));
+  }
 }
 
 void Running::plan(Gpu& gpu, const Operation& operation) {

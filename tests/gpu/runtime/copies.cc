@@ -67,14 +67,16 @@ void copy(Gpu& gpu, void* to, const void* from, std::size_t bytes, cudaMemcpyKin
   auto taken = std::make_shared<std::vector<std::byte>>();
   if (!way.from_device && pageable) {
     taken->assign(static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
-    from = nullptr;
   }
+  const std::byte* host_source = way.from_device || !taken->empty() ? nullptr : gpu.memory.own_view(from);
+  std::byte* host_target = way.to_device ? nullptr : gpu.memory.own_view(to);
   gpu.streams.enqueue(
       stream, label,
-      [&gpu, to, from, bytes, way, taken](const Operation& operation) {
-        const void* source = from == nullptr ? taken->data() : from;
-        if (way.from_device) source = gpu.global.read(operation, from, bytes);
-        void* target = way.to_device ? gpu.global.write(operation, to, bytes) : to;
+      [&gpu, to, from, bytes, way, taken, host_source, host_target](const Operation& operation) {
+        const void* source = way.from_device          ? gpu.global.read(operation, from, bytes)
+                             : host_source != nullptr ? host_source
+                                                      : taken->data();
+        void* target = way.to_device ? gpu.global.write(operation, to, bytes) : host_target;
         std::memmove(target, source, bytes);
         return Progress::kDone;
       },

@@ -14,6 +14,7 @@ namespace {
 
 struct Errand {
   std::function<void()> function{};
+  Clock before{};
   bool begun = false;  // of the GPU's thread alone
   std::atomic<bool> done{false};
 };
@@ -44,7 +45,10 @@ class HostFunctions {
       const std::shared_ptr<Errand> errand = std::move(errands_.front());
       errands_.pop_front();
       lock.unlock();
+      Memory& memory = Gpu::of_process().memory;
+      memory.in_host_function(&errand->before);
       errand->function();
+      memory.in_host_function(nullptr);
       errand->done = true;
       Gpu::of_process().streams.look_again();
     }
@@ -60,8 +64,9 @@ class HostFunctions {
 Work host_function(std::function<void()> function) {
   auto errand = std::make_shared<Errand>();
   errand->function = std::move(function);
-  return [errand](const Operation&) {
+  return [errand](const Operation& operation) {
     if (!errand->begun) {
+      errand->before = *operation.before;
       errand->begun = true;
       HostFunctions::of_process().run(errand);
     }

@@ -28,6 +28,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   if (Gpu* gpu = Gpu::of_process_if_made(); gpu != nullptr && gpu->global.owns(info->si_addr))
     end_with_finding("host code read or wrote device memory: " + gpu->global.place(info->si_addr) +
                      "; copy it with cudaMemcpyAsync");
+  if (Gpu* gpu = Gpu::of_process_if_made(); gpu != nullptr && gpu->memory.may_try_again(info->si_addr)) return;
   if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
     previous_action.sa_sigaction(signal, info, context);
   } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {

@@ -1,7 +1,6 @@
 #include "tests/gpu/runtime/memory.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "tests/gpu/runtime/finding.h"
@@ -9,7 +8,7 @@
 namespace trireme::gpu {
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kPageBytes = PinnedPages::kPageBytes;
 
 std::string bytes_text(std::size_t bytes) { return std::to_string(bytes) + " bytes"; }
 
@@ -19,7 +18,9 @@ Memory::Memory(GlobalMemory& global, Streams& streams, std::size_t bytes_of_a_de
     : global_(global),
       streams_(streams),
       bytes_of_a_device_(bytes_of_a_device),
-      held_by_others_(std::min(held_by_others, bytes_of_a_device)) {}
+      held_by_others_(std::min(held_by_others, bytes_of_a_device)) {
+  streams.when_host_learns([this](const Clock& known) { forget_uses(known); });
+}
 
 std::byte* Memory::allocate(int device, std::size_t bytes) {
   const std::size_t left = free_bytes(device);
@@ -81,12 +82,11 @@ int Memory::device_of(const void* address) const {
 }
 
 std::byte* Memory::allocate_host(std::size_t bytes, unsigned flags) {
-  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + kPageBytes - 1) / kPageBytes * kPageBytes;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kPageBytes, rounded));
-  if (memory == nullptr) throw Refusal(cudaErrorMemoryAllocation, bytes_text(bytes) + " of host memory were asked for");
-  std::memset(memory, 0xff, rounded);  // undefined, and not by luck zero
+  auto pages = std::make_unique<PinnedPages>(bytes);
+  std::byte* memory = pages->program();
+  std::memset(memory, 0xff, pages->pages() * kPageBytes);  // undefined, and not by luck zero
   const std::lock_guard lock(mutex_);
-  pinned_[memory] = {bytes, flags, true, {}};
+  pinned_[memory] = {bytes, flags, std::move(pages), {}};
   return memory;
 }
 
@@ -98,31 +98,22 @@ void Memory::pin(void* memory, std::size_t bytes, unsigned flags) {
   for (const auto& [at, pinned] : pinned_)
     if (at < begin + bytes && begin < at + pinned.bytes)
       throw Refusal(cudaErrorHostMemoryAlreadyRegistered, hex(memory) + " is pinned already");
-  pinned_[begin] = {bytes, flags, false, {}};
+  pinned_[begin] = {bytes, flags, nullptr, {}};
 }
 
 void Memory::drop(void* memory, bool ours) {
-  std::vector<Use> uses;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = pinned_.find(static_cast<std::byte*>(memory));
-    if (found == pinned_.end() || found->second.ours != ours)
-      throw Refusal(ours ? cudaErrorInvalidValue : cudaErrorHostMemoryNotRegistered,
-                    hex(memory) + (ours ? " did not come from cudaHostAlloc (freed twice?)" : " was not registered"));
-    uses = found->second.uses;
-  }
-  for (const Use& use : uses)
-    if (!streams_.host_comes_after(use.stream, use.number))
-      end_with_finding("pinned memory " + hex(memory) + " was freed while " + use.label +
-                       " may still be under way: nothing waited for it; synchronize with the stream or an event first");
   const std::lock_guard lock(mutex_);
-  pinned_.erase(static_cast<std::byte*>(memory));
+  const auto found = pinned_.find(static_cast<std::byte*>(memory));
+  if (found == pinned_.end() || (found->second.pages != nullptr) != ours)
+    throw Refusal(ours ? cudaErrorInvalidValue : cudaErrorHostMemoryNotRegistered,
+                  hex(memory) + (ours ? " did not come from cudaHostAlloc (freed twice?)" : " was not registered"));
+  for (const Use& use : found->second.uses)
+    end_with_finding("pinned memory " + hex(memory) + " was freed while " + use.label +
+                     " may still be under way: nothing waited for it; synchronize with the stream or an event first");
+  pinned_.erase(found);
 }
 
-void Memory::release_host(void* memory) {
-  drop(memory, true);
-  std::free(memory);
-}
+void Memory::release_host(void* memory) { drop(memory, true); }
 
 void Memory::unpin(void* memory) { drop(memory, false); }
 
@@ -169,12 +160,8 @@ void Memory::host_bytes_used(const Operation& operation, const void* begin, std:
       end_with_finding(operation.label + " and " + other.label + " both use pinned memory at " +
                        hex(std::max(use.begin, other.begin)) + ", and no event or synchronisation orders them");
   }
-  // What this one comes after need not be compared with again, where it covers it.
-  std::erase_if(uses, [&](const Use& other) {
-    return at(*operation.before, other.stream) >= other.number && use.begin <= other.begin && other.end <= use.end &&
-           (written || !other.written);
-  });
   uses.push_back(use);
+  guard(found->first, pinned_[found->first], use.begin, use.end);
 }
 
 std::string Memory::leaked() const {
@@ -184,7 +171,7 @@ std::string Memory::leaked() const {
     report.append(report.empty() ? "" : "; ")
         .append(bytes_text(allocation.bytes) + " of device memory at " + hex(at) + " were not freed");
   for (const auto& [at, pinned] : pinned_)
-    if (pinned.ours)
+    if (pinned.pages != nullptr)
       report.append(report.empty() ? "" : "; ")
           .append(bytes_text(pinned.bytes) + " of pinned memory at " + hex(at) + " were not freed");
   return report;

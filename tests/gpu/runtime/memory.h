@@ -1,8 +1,11 @@
 // Whose memory an address is, and who may still be using it. Device memory is GlobalMemory's (tests/gpu/memory), which
-// checks every access; here it is counted against what the device has. Pinned host memory is plain memory that
-// asynchronous copies read and write while the host goes on: a host access cannot be seen, but freeing memory under a
-// copy that nobody waited for is found, and so are two copies of the same bytes that nothing orders, by their clocks
-// and not by luck. Any other address is pageable host memory: a copy from it has taken the bytes when the call returns.
+// checks every access; here it is counted against what the device has. Pinned host memory is what asynchronous copies
+// read and write while the host goes on. Found, by clocks and not by luck: memory freed under a copy that nobody waited
+// for; two copies of the same bytes that nothing orders; and host code that writes what a copy reads, or touches what
+// it writes, before the host (or, of a host function, its stream) has waited for it. The last by closing pages to the
+// program: a page is opened where a fault was a neighbour's, and closed again with its next use. Memory that was
+// registered is not the stand-in's to close. Any other address is pageable host memory: a copy from it has taken the
+// bytes when the call returns.
 //
 // Thread-safe.
 #pragma once
@@ -10,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -17,6 +21,7 @@
 #include <driver_types.h>
 
 #include "tests/gpu/memory/global_memory.h"
+#include "tests/gpu/runtime/pinned_pages.h"
 #include "tests/gpu/runtime/streams.h"
 
 namespace trireme::gpu {
@@ -46,6 +51,14 @@ class Memory {
   // An operation will read or write host bytes when it runs; nothing happens for pageable ones.
   void host_bytes_used(const Operation& operation, const void* begin, std::size_t bytes, bool written);
 
+  // Where the stand-in itself finds host bytes: pages that are closed to the program are open there.
+  std::byte* own_view(const void* address) const;
+  // Host code faulted at an address: whether it shall try again. A finding where a copy may be using the byte. For a
+  // signal's handler: allocates nothing before it has found something.
+  bool may_try_again(const void* address);
+  // What the host function that this thread runs comes after; null: it is over. What that covers is open meanwhile.
+  void in_host_function(const Clock* before);
+
   std::string leaked() const;  // "" if nothing
 
   GlobalMemory& global() { return global_; }
@@ -66,11 +79,16 @@ class Memory {
   struct Pinned {
     std::size_t bytes = 0;
     unsigned flags = 0;
-    bool ours = false;  // by cudaHostAlloc, not by cudaHostRegister
-    std::vector<Use> uses;
+    std::unique_ptr<PinnedPages> pages;  // by cudaHostAlloc; null: by cudaHostRegister
+    std::vector<Use> uses;               // that the host has not waited for
   };
   using PinnedAt = std::map<const std::byte*, Pinned>;
-  PinnedAt::const_iterator pinned_at(const void* address) const;  // with mutex_ held
+  // With mutex_ held:
+  PinnedAt::const_iterator pinned_at(const void* address) const;
+  void guard(const std::byte* start, Pinned& pinned, const std::byte* begin, const std::byte* end,
+             const Clock* known = nullptr);
+  void forget_uses(const Clock& known);
+
   void drop(void* memory, bool ours);
 
   GlobalMemory& global_;

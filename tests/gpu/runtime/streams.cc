@@ -68,13 +68,15 @@ void Streams::enqueue(CUstream_st* stream, std::string label, Work work,
   Operation operation;
   operation.stream = stream->id;
   operation.number = stream->last + 1;
+  auto known = std::make_unique<Clock>(host_);
   operation.before = before.get();
+  operation.known = known.get();
   operation.label = std::move(label);
   if (ordered) ordered(operation);
   stream->last = operation.number;
   join(stream->clock, *before);
   set(stream->clock, stream->id, operation.number);
-  stream->queue.push_back({std::move(operation), std::move(before), std::move(work), false});
+  stream->queue.push_back({std::move(operation), std::move(before), std::move(known), std::move(work), false});
   last_enqueued_ = std::chrono::steady_clock::now();
   enqueued_.notify_one();
 }
@@ -125,6 +127,12 @@ void Streams::wait(CUstream_st* stream, CUevent_st* event) {
   if (event->record) join(stream->clock, event->record->clock);  // never recorded: nothing to wait for
 }
 
+void Streams::host_knows(const Clock& more) {
+  if (includes(host_, more)) return;
+  join(host_, more);
+  if (host_learns_) host_learns_(host_);
+}
+
 void Streams::wait_for(Lock& lock, const Clock& clock) {
   ++host_waits_;
   enqueued_.notify_one();
@@ -136,13 +144,13 @@ void Streams::synchronize(const CUstream_st* stream) {
   Lock lock(mutex_);
   const Clock clock = clock_of_next(*stream);
   wait_for(lock, clock);
-  join(host_, clock);
+  host_knows(clock);
 }
 
 void Streams::synchronize(const CUstream_st* stream, const Clock& known) {
   Lock lock(mutex_);
   wait_for(lock, clock_of_next(*stream));
-  join(host_, known);
+  host_knows(known);
 }
 
 void Streams::synchronize_event(const CUevent_st* event) {
@@ -151,7 +159,7 @@ void Streams::synchronize_event(const CUevent_st* event) {
   if (!event->record) return;
   const Clock clock = event->record->clock;
   wait_for(lock, clock);
-  join(host_, clock);
+  host_knows(clock);
 }
 
 void Streams::synchronize_device(int device) {
@@ -160,14 +168,14 @@ void Streams::synchronize_device(int device) {
   for (const auto& stream : streams_)
     if (stream->device == device) join(clock, stream->clock);
   wait_for(lock, clock);
-  join(host_, clock);
+  host_knows(clock);
 }
 
 bool Streams::query(const CUstream_st* stream) {
   const Lock lock(mutex_);
   const Clock clock = clock_of_next(*stream);
   if (!includes(completed_, clock)) return false;
-  join(host_, clock);
+  host_knows(clock);
   return true;
 }
 
@@ -176,7 +184,7 @@ bool Streams::query_event(const CUevent_st* event) {
   const Lock lock(mutex_);
   if (!event->record) return true;
   if (!includes(completed_, event->record->clock)) return false;
-  join(host_, event->record->clock);
+  host_knows(event->record->clock);
   return true;
 }
 
@@ -191,11 +199,6 @@ float Streams::milliseconds(const CUevent_st* from, const CUevent_st* to) {
   if (!includes(completed_, from->record->clock) || !includes(completed_, to->record->clock))
     throw Refusal(cudaErrorNotReady, "an event has not happened yet; synchronize with it first");
   return std::chrono::duration<float, std::milli>(to->record->happened - from->record->happened).count();
-}
-
-bool Streams::host_comes_after(std::uint32_t stream, std::uint64_t number) {
-  const Lock lock(mutex_);
-  return at(host_, stream) >= number;
 }
 
 std::string Streams::leaked() {

@@ -55,6 +55,7 @@ struct CUstream_st {
   struct Item {
     trireme::gpu::Operation operation;
     std::unique_ptr<trireme::gpu::Clock> before;
+    std::unique_ptr<trireme::gpu::Clock> known;
     trireme::gpu::Work work;
     bool begun = false;
   };
@@ -96,7 +97,8 @@ class Streams {
   bool query_event(const CUevent_st* event);
   float milliseconds(const CUevent_st* from, const CUevent_st* to);  // throws Refusal
 
-  bool host_comes_after(std::uint32_t stream, std::uint64_t number);  // has the host synchronised with it?
+  // Called, with locks held, with all that the host has synchronised with, whenever that grows. Once, at the start.
+  void when_host_learns(std::function<void(const Clock&)> learns) { host_learns_ = std::move(learns); }
 
   // Held: nothing runs. For changes of memory that operations would meet.
   std::unique_lock<std::mutex> between_operations() { return std::unique_lock(running_); }
@@ -122,6 +124,7 @@ class Streams {
   void wait_for(Lock& lock, const Clock& clock);
   Clock clock_of_next(const CUstream_st& stream) const;
   void start_thread();
+  void host_knows(const Clock& more);
 
   std::mutex running_;  // the GPU's thread holds it while an operation runs; never taken after mutex_
   std::mutex mutex_;    // everything below
@@ -133,6 +136,7 @@ class Streams {
   std::set<const CUstream_st*> live_streams_;
   std::vector<std::function<Progress()>> tasks_;
   Clock completed_, host_;
+  std::function<void(const Clock&)> host_learns_;
   std::uint64_t random_;
   int host_waits_ = 0;
   std::chrono::steady_clock::time_point last_enqueued_;
