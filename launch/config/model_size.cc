@@ -1,30 +1,46 @@
 #include "launch/config/model_size.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
+
+#include "parallel/pipeline/shape.h"
+#include "trainer/model/parameters.h"
+#include "trainer/model/transformer.h"
 
 namespace trireme {
 namespace {
 
-// Of one layer: what tensor parallelism cuts by all of tp, what by at most kv_heads, and what each rank holds whole.
-struct LayerParts {
-  std::int64_t cut = 0, key_value = 0, whole = 0;
-};
-
-LayerParts layer_parts(const config::Model& model) {
-  const std::int64_t hidden = model.hidden_size(), ffn = model.ffn_size();
-  const std::int64_t queries = std::int64_t{model.heads()} * model.head_dim();
-  const std::int64_t keys_and_values = 2 * std::int64_t{model.kv_heads()} * model.head_dim();
-  LayerParts parts;
-  if (model.family() == config::Model::gpt2) {
-    parts.cut = queries * (hidden + 1) + queries * hidden + ffn * (hidden + 1) + ffn * hidden;
-    parts.key_value = keys_and_values * (hidden + 1);
-    parts.whole = hidden + hidden + 2 * 2 * hidden;  // the biases after the cut, and two norms with weight and bias
-  } else {
-    parts.cut = 2 * queries * hidden + 3 * ffn * hidden;
-    parts.key_value = keys_and_values * hidden;
-    parts.whole = 2 * hidden;
+// Elements of the slice's parameters that the first rank of tensor parallelism holds.
+std::int64_t held_elements(const config::Run& run, const StageSlice& slice) {
+  ParamList list;
+  make_stage(run.model(), {}, slice, list);
+  AxisPlaces places;
+  places[Axis::kTp] = {.parts = run.mesh().tp(), .index = 0};
+  std::set<std::string> names;
+  std::int64_t elements = 0;
+  for (const ParamSpec& spec : list.specs()) {
+    if (!names.contains(spec.tied_to)) elements += local_box(spec, places).elements();
+    names.insert(spec.name);
   }
-  return parts;
+  return elements;
+}
+
+// Of the fullest place in the pipeline, before ZeRO cuts them. Blocks are alike: one is declared, however many there
+// are.
+std::int64_t most_elements(const config::Run& run) {
+  const PipelineShape shape{run.mesh().pp(), run.pipeline().chunks()};
+  const std::int64_t block = held_elements(run, {0, 1, false, false});
+  std::int64_t most = 0;
+  for (int rank = 0; rank < shape.ranks; ++rank) {
+    std::int64_t blocks = 0;
+    for (int chunk = 0; chunk < shape.chunks; ++chunk) {
+      const StageSlice slice = slice_of(run.model(), shape.stages(), shape.stage_of(rank, chunk));
+      blocks += slice.last_block - slice.first_block;
+    }
+    most = std::max(most, blocks * block + held_elements(run, {0, 0, rank == 0, rank == shape.ranks - 1}));
+  }
+  return most;
 }
 
 // Of a parameter or an activation.
@@ -74,14 +90,17 @@ double activation_bytes_per_token_and_layer(const config::Run& run, int dp) {
 }  // namespace
 
 ParameterCount count_parameters(const config::Model& model) {
-  const std::int64_t hidden = model.hidden_size(), vocabulary = model.vocab_size();
-  const bool gpt2 = model.family() == config::Model::gpt2;
-  const LayerParts parts = layer_parts(model);
+  config::Model one_layer = model;
+  one_layer.set_layers(1);
   ParameterCount count;
-  count.embedding = vocabulary * hidden + (gpt2 ? std::int64_t{model.sequence_length()} * hidden : 0);
-  count.per_layer = parts.cut + parts.key_value + parts.whole;
-  count.final_norm = gpt2 ? 2 * hidden : hidden;
-  count.head = model.tied_embeddings() ? 0 : vocabulary * hidden;
+  for (const ParamSpec& spec : whole_model_specs(one_layer)) {
+    if (!spec.tied_to.empty()) continue;
+    const std::int64_t elements = spec.shape.elements();
+    if (spec.name.starts_with("embedding.")) count.embedding += elements;
+    if (spec.name.starts_with("layers.0.")) count.per_layer += elements;
+    if (spec.name.starts_with("final_norm.")) count.final_norm += elements;
+    if (spec.name.starts_with("head.")) count.head += elements;
+  }
   count.total = count.embedding + model.layers() * count.per_layer + count.final_norm + count.head;
   return count;
 }
@@ -89,19 +108,8 @@ ParameterCount count_parameters(const config::Model& model) {
 MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   const config::Model& model = run.model();
   const config::Mesh& mesh = run.mesh();
-  const LayerParts parts = layer_parts(model);
-  const ParameterCount count = count_parameters(model);
-  const std::int64_t most_layers = (model.layers() + mesh.pp() - 1) / mesh.pp();  // of a stage
-  const auto layers = static_cast<double>(most_layers);
-  // The first stage holds the embedding, the last the head; a tied one is held by both. Both are cut over the
-  // vocabulary.
-  const double first = double(count.embedding) / mesh.tp();
-  const double last = double(model.vocab_size()) * model.hidden_size() / mesh.tp() + double(count.final_norm);
-  const double ends =
-      mesh.pp() > 1 ? std::max(first, last) : first + double(count.head) / mesh.tp() + double(count.final_norm);
-  const double elements =
-      ends + layers * (double(parts.cut) / mesh.tp() + double(parts.key_value) / std::min(mesh.tp(), model.kv_heads()) +
-                       double(parts.whole));
+  const auto elements = static_cast<double>(most_elements(run));
+  const auto layers = static_cast<double>((model.layers() + mesh.pp() - 1) / mesh.pp());  // of a rank, at most
   const bool narrow = run.train().precision() != config::fp32;
   const double replicas = double(dp) * mesh.cp();
   const int stage = run.zero().stage();

@@ -1,5 +1,5 @@
-// Before a run starts one wants to know what it costs. These are closed formulas over the configuration, on purpose
-// apart from the code that builds the model, so that each can be held against the other.
+// Before a run starts one wants to know what it costs. Parameters are counted in what the model declares; activations
+// are a closed formula, at once for any size. `trireme check` plans a layout byte for byte, which takes longer.
 //
 // Needs a resolved model (resolve.h).
 #pragma once
