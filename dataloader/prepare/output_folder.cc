@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dataloader/shard/durable_file.h"
 #include "monitoring/error.h"
 
 namespace trireme {
@@ -25,15 +26,6 @@ namespace {
 std::filesystem::path plain(const std::filesystem::path& path) {
   const std::filesystem::path normal = std::filesystem::absolute(path).lexically_normal();
   return normal.has_filename() ? normal : normal.parent_path();
-}
-
-void sync(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) failed(folder, "cannot be opened", errno);
-  const int result = ::fsync(descriptor);
-  const int error = errno;
-  ::close(descriptor);
-  if (result != 0 && error != EINVAL) failed(folder, "cannot be made durable", error);
 }
 
 }  // namespace
@@ -63,7 +55,7 @@ OutputFolder::~OutputFolder() {
 }
 
 void OutputFolder::publish() {
-  sync(partial_);
+  sync_folder(partial_);
   if (std::rename(partial_.c_str(), out_.c_str()) != 0) {
     if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR) {
       throw UserError(out_.string() + " has come to exist meanwhile; remove it, or choose another folder");
@@ -71,7 +63,7 @@ void OutputFolder::publish() {
     failed(out_, "cannot be given its name", errno);
   }
   published_ = true;
-  sync(out_.parent_path());
+  sync_folder(out_.parent_path());
 }
 
 }  // namespace trireme

@@ -21,16 +21,6 @@ namespace {
                               path.string(), what, std::strerror(error)));
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) failed(folder, "cannot open the folder", errno);
-  const int result = ::fsync(descriptor);
-  const int error = errno;
-  ::close(descriptor);
-  // Some network file systems cannot sync a folder and say EINVAL: nothing more can be done there.
-  if (result != 0 && error != EINVAL) failed(folder, "cannot make the folder durable", error);
-}
-
 }  // namespace
 
 DurableFile::DurableFile(std::filesystem::path path) : path_(std::move(path)), partial_(path_.string() + ".partial") {
@@ -82,6 +72,16 @@ void write_file_durably(const std::filesystem::path& path, std::string_view cont
   DurableFile file(path);
   file.append(std::as_bytes(std::span(contents)));
   file.finish();
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) failed(folder, "cannot open the folder", errno);
+  const int result = ::fsync(descriptor);
+  const int error = errno;
+  ::close(descriptor);
+  // Some network file systems cannot sync a folder and say EINVAL: nothing more can be done there.
+  if (result != 0 && error != EINVAL) failed(folder, "cannot make the folder durable", error);
 }
 
 }  // namespace trireme

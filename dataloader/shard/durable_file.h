@@ -39,4 +39,7 @@ class DurableFile {
 // Whole small files, durable and replaced whole.
 void write_file_durably(const std::filesystem::path& path, std::string_view contents);
 
+// Makes durable what was created, renamed and removed in it.
+void sync_folder(const std::filesystem::path& folder);
+
 }  // namespace trireme

@@ -4,13 +4,10 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/text_format.h>
-#include <xxhash.h>
 
 #include "dataloader/shard/durable_file.h"
 #include "dataloader/shard/manifest.pb.h"
+#include "dataloader/shard/sealed_text.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
 #include "monitoring/read_file.h"
@@ -21,29 +18,12 @@ namespace {
 
 constexpr std::uint32_t kManifestVersion = 1;
 constexpr std::string_view kFirstLine = "# trireme data set; XXH3-128 of what follows: ";
-constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 60;  // so that no sum or product of counts overflows
-
-std::string digest_of(std::string_view text) {
-  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
 
 [[noreturn]] void damaged(const std::string& name, const std::string& what) {
   throw DamagedDataError(
       fmt::format("{}: {}. Restore the file from a copy, or run `trireme prepare` again.", name, what));
 }
-
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    if (message_.empty()) message_ = fmt::format("line {}, column {}: {}", line + 2, column + 1, message);
-  }
-  const std::string& message() const { return message_; }
-
- private:
-  std::string message_;
-};
 
 bool is_hex(const std::string& text, std::size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -103,27 +83,12 @@ std::string manifest_text(const DatasetManifest& manifest) {
       shard_out.set_digest(shard.digest);
     }
   }
-  std::string body;
-  CHECK(google::protobuf::TextFormat::PrintToString(out, &body), "protobuf cannot print the manifest");
-  return fmt::format("{}{}\n{}", kFirstLine, digest_of(body), body);
+  return sealed_text(kFirstLine, out);
 }
 
 DatasetManifest parse_manifest(std::string_view text, const std::string& name) {
-  if (!text.starts_with(kFirstLine)) damaged(name, fmt::format("line 1 must begin with '{}'", kFirstLine));
-  const std::size_t newline = text.find('\n');
-  if (newline == std::string_view::npos) damaged(name, "there is nothing after line 1");
-  const std::string_view body = text.substr(newline + 1);
-  if (text.substr(kFirstLine.size(), newline - kFirstLine.size()) != digest_of(body))
-    damaged(name, "what follows line 1 does not have the digest that line 1 states: the file was changed");
-
-  if (body.size() > std::size_t{1} << 30) damaged(name, "the file is larger than 1 GiB");
   proto::DatasetManifest in;
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  google::protobuf::io::ArrayInputStream stream(body.data(), static_cast<int>(body.size()));
-  if (!parser.Parse(&stream, &in)) damaged(name, error.message());
-
+  if (const std::string problem = read_sealed_text(text, kFirstLine, in); !problem.empty()) damaged(name, problem);
   if (in.version() != kManifestVersion)
     damaged(name, fmt::format("this manifest has version {}, and this program reads version {}", in.version(),
                               kManifestVersion));
@@ -155,7 +120,7 @@ DatasetManifest read_manifest(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder, ignored))
     throw UserError(fmt::format("{}: there is no such folder. Make it with `trireme prepare INPUT... --out {}`.",
                                 folder.string(), folder.string()));
-  return parse_manifest(read_file(path, kMaxBytes,
+  return parse_manifest(read_file(path, kMaxSealedBytes,
                                   "A folder of shards has it when `trireme prepare` is done; run it, or point "
                                   "data.path to another folder."),
                         path.string());

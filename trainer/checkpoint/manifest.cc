@@ -6,10 +6,9 @@
 #include <span>
 
 #include <fmt/format.h>
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/text_format.h>
 
 #include "cuda/core/tensor.h"
+#include "dataloader/shard/sealed_text.h"
 #include "monitoring/check.h"
 #include "monitoring/error.h"
 #include "monitoring/read_file.h"
@@ -19,22 +18,10 @@ namespace {
 
 constexpr int kVersion = 1;
 constexpr std::string_view kFirstLine = "# trireme checkpoint; XXH3-128 of what follows: ";
-constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
 
 [[noreturn]] void damaged(const std::string& name, const std::string& what) {
   throw DamagedDataError(fmt::format("{}: {}", name, what));
 }
-
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    if (text_.empty()) text_ = fmt::format("line {}, column {}: {}", line + 2, column + 1, message);
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 void check_digest(const std::string& digest, const std::string& name, const std::string& of) {
   if (digest.size() != 32 || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
@@ -46,25 +33,13 @@ void check_digest(const std::string& digest, const std::string& name, const std:
 std::string checkpoint_manifest_text(const proto::CheckpointManifest& manifest) {
   proto::CheckpointManifest out = manifest;
   out.set_version(kVersion);
-  std::string body;
-  CHECK(google::protobuf::TextFormat::PrintToString(out, &body), "protobuf cannot print the manifest");
-  return fmt::format("{}{}\n{}", kFirstLine, digest_of(std::as_bytes(std::span(body))), body);
+  return sealed_text(kFirstLine, out);
 }
 
 proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const std::string& name) {
-  if (text.size() > kMaxBytes) damaged(name, "it is larger than a manifest can be");
-  const std::size_t newline = text.find('\n');
-  if (!text.starts_with(kFirstLine) || newline == std::string_view::npos)
-    damaged(name, fmt::format("line 1 must begin with '{}'", kFirstLine));
-  const std::string_view body = text.substr(newline + 1);
-  if (text.substr(kFirstLine.size(), newline - kFirstLine.size()) != digest_of(std::as_bytes(std::span(body))))
-    damaged(name, "what follows line 1 does not have the digest that line 1 states");
-
   proto::CheckpointManifest manifest;
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  if (!parser.ParseFromString(std::string(body), &manifest)) damaged(name, error.text());
+  if (const std::string problem = read_sealed_text(text, kFirstLine, manifest); !problem.empty())
+    damaged(name, problem);
   if (manifest.version() != kVersion)
     damaged(name, fmt::format("it has version {}, and this program reads version {}", manifest.version(), kVersion));
   if (manifest.step() < 0 || manifest.cursor() < 0 || manifest.applied_updates() < 0)
@@ -98,7 +73,7 @@ proto::CheckpointManifest parse_checkpoint_manifest(std::string_view text, const
 
 proto::CheckpointManifest read_checkpoint_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kCheckpointManifestFile;
-  const FileBytes file = try_read_file(path, kMaxBytes);
+  const FileBytes file = try_read_file(path, kMaxSealedBytes);
   if (!file.problem.empty()) damaged(path.string(), "it cannot be read: " + file.problem);
   return parse_checkpoint_manifest(file.bytes, path.string());
 }

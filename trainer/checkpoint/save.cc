@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "dataloader/shard/durable_file.h"
 #include "monitoring/error.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/commit.h"

@@ -133,11 +133,4 @@ void sync_files(const fs::path& folder, const std::vector<PlannedFile>& files) {
   }
 }
 
-void sync_folder(const fs::path& path) {
-  const Descriptor folder(path, O_RDONLY | O_DIRECTORY);
-  // Some network file systems cannot sync a folder and say EINVAL: nothing more can be done there.
-  if (fsync(folder.get()) != 0 && errno != EINVAL)
-    throw UserError(fmt::format("cannot make {} durable: {}", path.string(), reason(errno)));
-}
-
 }  // namespace trireme

@@ -33,6 +33,4 @@ std::vector<WrittenTensor> write_tensors(const std::filesystem::path& folder, co
 // Makes durable what prepare_files wrote: it may lie on another machine than the writers' tensors. The leader's.
 void sync_files(const std::filesystem::path& folder, const std::vector<PlannedFile>& files);
 
-void sync_folder(const std::filesystem::path& folder);
-
 }  // namespace trireme
