@@ -16,7 +16,7 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct EvalFlags {
   std::string model;
   std::string data;
   std::string split = "validation";
@@ -26,7 +26,7 @@ struct Flags {
   int threads = 0;
 };
 
-void evaluate(const Flags& flags) {
+void evaluate(const EvalFlags& flags) {
   MpiWorld world;
   whereabouts().rank = world.rank();
   configure_log({.ranks = world.size()});
@@ -59,7 +59,7 @@ void evaluate(const Flags& flags) {
 }  // namespace
 
 void add_eval_command(CLI::App& program, ExitCode&) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<EvalFlags>();
   CLI::App* command =
       program.add_subcommand("eval", "Print a model's loss, perplexity and bits per byte on a data set");
   command->footer("\nThe sum is over every token of the split, predicted from its own document alone.");

@@ -12,7 +12,7 @@
 namespace trireme {
 namespace {
 
-struct Flags {
+struct GenerateFlags {
   std::string model;
   std::string prompt;
   std::int64_t tokens = 200;
@@ -36,7 +36,7 @@ std::string take_whole_characters(std::string& buffer) {
   return whole;
 }
 
-void generate(const Flags& flags) {
+void generate(const GenerateFlags& flags) {
   check_sampling(flags.sampling);
   const ModelDirectory directory = open_model_directory(flags.model);
   const Tokenizer tokenizer = Tokenizer::load(directory.path / "tokenizer.json");
@@ -73,7 +73,7 @@ void generate(const Flags& flags) {
 }  // namespace
 
 void add_generate_command(CLI::App& program, ExitCode&) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<GenerateFlags>();
   CLI::App* command = program.add_subcommand("generate", "Continue a text with a trained model");
   command->footer("\nThe same seed gives the same text. It ends early where the model ends the document.");
   command->add_option("MODEL", flags->model, "A run, a checkpoint, or a Hugging Face directory")->required();

@@ -19,8 +19,6 @@ namespace {
 
 constexpr std::uint64_t kTokensAtOnce = 1 << 16;
 
-std::string counted(std::uint64_t count) { return exact_count(static_cast<std::int64_t>(count)); }
-
 // Writes the text of documents as their tokens come in, a piece at a time: what the tokenizer's template and prepare
 // put around a text (prefix, suffix, end of document) is not text.
 class DocumentText {
@@ -106,12 +104,12 @@ void inspect_dataset(const std::filesystem::path& folder, const InspectOptions& 
     double bytes = 0;
     for (const ShardEntry& shard : split.shards) bytes += static_cast<double>(shard.bytes);
     const double ratio = static_cast<double>(split.text_bytes) / static_cast<double>(split.tokens);
-    table.row({split.name, counted(split.documents), counted(split.tokens), counted(split.text_bytes),
-               fmt::format("{:.2f}", ratio), counted(split.shards.size()), human_bytes(bytes)});
+    table.row({split.name, exact_count(split.documents), exact_count(split.tokens), exact_count(split.text_bytes),
+               fmt::format("{:.2f}", ratio), exact_count(split.shards.size()), human_bytes(bytes)});
   }
   dataset.tokenizer_json();  // is there, and is the one that made the tokens
   write_output(fmt::format("{}: a data set of {} different tokens; documents end with token {}\n", folder.string(),
-                           counted(manifest.vocab_size), manifest.end_of_document));
+                           exact_count(manifest.vocab_size), manifest.end_of_document));
   write_output(fmt::format("tokenizer: {}, sha256 {}\n", manifest.tokenizer_file, manifest.tokenizer_sha256));
   write_output(table.text());
   if (options.verify) write_output("Every block agrees with its checksum.\n");
@@ -123,8 +121,9 @@ void inspect_shard(const std::filesystem::path& file, const InspectOptions& opti
   }
   const Shard shard(file);
   if (options.verify) shard.verify();
-  write_output(fmt::format("{}: a shard of {} tokens in {} documents, {}{}\n", file.string(), counted(shard.tokens()),
-                           counted(shard.documents()), human_bytes(static_cast<double>(shard.bytes())),
+  write_output(fmt::format("{}: a shard of {} tokens in {} documents, {}{}\n", file.string(),
+                           exact_count(shard.tokens()), exact_count(shard.documents()),
+                           human_bytes(static_cast<double>(shard.bytes())),
                            options.verify ? "; every block agrees with its checksum" : ""));
 }
 

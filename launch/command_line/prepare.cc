@@ -44,25 +44,23 @@ class ShownProgress {
   PrepareProgress::Phase phase_{};
 };
 
-std::string counted(std::uint64_t count) { return exact_count(static_cast<std::int64_t>(count)); }
-
 std::string summary_text(const PrepareSummary& summary, const std::string& out) {
   Table table({"split", "documents", "tokens", "bytes of text", "bytes a token"},
               {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight});
   auto row = [&](const char* name, const PrepareSplit& split) {
     const double ratio = static_cast<double>(split.text_bytes) / static_cast<double>(split.tokens);
-    table.row({name, counted(split.documents), counted(split.tokens), counted(split.text_bytes),
+    table.row({name, exact_count(split.documents), exact_count(split.tokens), exact_count(split.text_bytes),
                fmt::format("{:.2f}", ratio)});
   };
   row("train", summary.train);
   if (summary.validation.documents > 0) row("validation", summary.validation);
-  std::string text = out + (summary.already_there ? " held this already: " : ": ") +
-                     counted(static_cast<std::uint64_t>(summary.vocab_size)) + " different tokens\n" + table.text(2);
+  std::string text = out + (summary.already_there ? " held this already: " : ": ") + exact_count(summary.vocab_size) +
+                     " different tokens\n" + table.text(2);
   if (summary.validation.documents == 0) text += "There is no validation split.\n";
-  if (summary.empty_documents > 0) text += counted(summary.empty_documents) + " empty documents were left out.\n";
+  if (summary.empty_documents > 0) text += exact_count(summary.empty_documents) + " empty documents were left out.\n";
   if (summary.malformed_documents > 0) {
-    text +=
-        counted(summary.malformed_documents) + " documents hold bytes that are not UTF-8; they are kept as they are.\n";
+    text += exact_count(summary.malformed_documents) +
+            " documents hold bytes that are not UTF-8; they are kept as they are.\n";
   }
   return text;
 }
