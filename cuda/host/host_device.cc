@@ -98,7 +98,10 @@ class HostDevice final : public Device {
     enqueue(stream, [=](int) { std::memcpy(to, from.data, from.bytes()); });
   }
   void run(Stream stream, std::function<void()> task) override {
-    enqueue(stream, [task = std::move(task)](int) { task(); });
+    const StreamFront& front = *static_cast<const StreamFront*>(stream.handle);
+    if (!front.at_once) return StreamQueues::push(stream, std::move(task), true);
+    OpenMemory open(front.guard);
+    task();
   }
 
  private:

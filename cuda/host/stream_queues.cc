@@ -6,6 +6,11 @@
 #include "monitoring/check.h"
 
 namespace trireme::host {
+namespace {
+
+thread_local const StreamQueues* task_of = nullptr;  // whose task this thread runs
+
+}  // namespace
 
 struct StreamQueues::QueuedStream : StreamFront {
   StreamQueues* owner = nullptr;
@@ -14,7 +19,8 @@ struct StreamQueues::QueuedStream : StreamFront {
   bool busy = false;     // a task of it runs
   bool granted = false;  // lazy: the thread may run one task
   bool closing = false;
-  std::thread thread;  // of a communication stream
+  bool communicates = false;
+  std::thread thread;  // none where all runs at once
 };
 
 StreamQueues::StreamQueues(StreamMode mode, std::uint64_t shuffle_seed, int threads, MemoryGuard* guard)
@@ -35,8 +41,9 @@ Stream StreamQueues::create_stream(StreamKind kind, const char* label) {
   stream->guard = guard_;
   stream->owner = this;
   stream->label = label;
+  stream->communicates = !compute;
   QueuedStream& made = *stream;
-  if (!compute) made.thread = std::thread([this, &made] { serve(made); });
+  if (!made.at_once) made.thread = std::thread([this, &made] { serve(made); });
   std::lock_guard lock(mutex_);
   streams_.push_back(std::move(stream));
   return {static_cast<StreamFront*>(&made)};
@@ -59,12 +66,14 @@ void StreamQueues::destroy_stream(Stream handle) {
 Event StreamQueues::create_event() { return {new std::shared_ptr<EventState>(std::make_shared<EventState>())}; }
 void StreamQueues::destroy_event(Event event) { delete static_cast<std::shared_ptr<EventState>*>(event.handle); }
 
-void push(Stream stream, std::function<void()> task) { StreamQueues::push(stream, std::move(task)); }
+// An op: it computes, and waits for nobody.
+void push(Stream stream, std::function<void()> task) { StreamQueues::push(stream, std::move(task), false); }
 
-void StreamQueues::push(Stream handle, std::function<void()> task) {
+void StreamQueues::push(Stream handle, std::function<void()> task, bool may_wait) {
   QueuedStream& stream = queued(handle);
   std::lock_guard lock(stream.owner->mutex_);
-  stream.items.push_back({Kind::kTask, std::move(task), nullptr, 0, whereabouts()});
+  const bool on_thread = may_wait || stream.communicates;
+  stream.items.push_back({Kind::kTask, std::move(task), on_thread, nullptr, 0, whereabouts()});
   stream.owner->changed_.notify_all();
 }
 
@@ -76,7 +85,7 @@ void StreamQueues::record(Stream handle, Event event) {
   if (stream.at_once)
     state->happened = count;
   else
-    stream.items.push_back({Kind::kRecord, {}, state, count, {}});
+    stream.items.push_back({Kind::kRecord, {}, false, state, count, {}});
   changed_.notify_all();
 }
 
@@ -88,7 +97,7 @@ void StreamQueues::wait(Stream handle, Event event) {
   if (stream.at_once)
     changed_.wait(lock, [&] { return state->happened >= count; });
   else
-    stream.items.push_back({Kind::kWait, {}, state, count, {}});
+    stream.items.push_back({Kind::kWait, {}, false, state, count, {}});
   changed_.notify_all();
   rethrow(lock);
 }
@@ -122,12 +131,14 @@ void StreamQueues::run_head(Lock& lock, QueuedStream& stream) {
     stream.busy = true;
     lock.unlock();
     std::exception_ptr error;
+    task_of = this;
     try {
       OpenMemory open(guard_);
       item.task();
     } catch (...) {
       error = std::current_exception();
     }
+    task_of = nullptr;
     item.task = nullptr;  // what it holds goes before others hear that it is done
     lock.lock();
     stream.busy = false;
@@ -136,7 +147,7 @@ void StreamQueues::run_head(Lock& lock, QueuedStream& stream) {
   changed_.notify_all();
 }
 
-// The life of a communication stream's thread.
+// The life of a stream's thread.
 void StreamQueues::serve(QueuedStream& stream) {
   Lock lock(mutex_);
   while (true) {
@@ -147,6 +158,7 @@ void StreamQueues::serve(QueuedStream& stream) {
     if (stream.items.empty()) return;
     whereabouts() = stream.items.front().issuer;
     stream.granted = false;
+    changed_.notify_all();  // the picker's patience begins
     run_head(lock, stream);
   }
 }
@@ -157,11 +169,11 @@ void StreamQueues::finish(Lock& lock, QueuedStream& stream) {
     changed_.wait(lock, [&] { return stream.items.empty() && !stream.busy; });
     return;
   }
-  CHECK(drainer_ != std::this_thread::get_id(), "a task on a lazy stream synchronizes: it would wait for itself");
-  changed_.wait(lock, [&] { return drainer_ == std::thread::id(); });
-  drainer_ = std::this_thread::get_id();
+  CHECK(task_of != this, "a task on a lazy stream synchronizes: it would wait for itself");
+  changed_.wait(lock, [&] { return !draining_; });
+  draining_ = true;
   drain(lock, stream);
-  drainer_ = std::thread::id();
+  draining_ = false;
   changed_.notify_all();
 }
 
@@ -173,10 +185,11 @@ void StreamQueues::drain(Lock& lock, QueuedStream& target) {
           std::any_of(streams_.begin(), streams_.end(), [](const auto& each) { return each->busy || each->granted; });
       CHECK(hope, "deadlock: no stream can go on", report());
       changed_.wait(lock);
-    } else if (next->thread.joinable() && next->items.front().kind == Kind::kTask) {
+    } else if (next->items.front().on_thread) {
       next->granted = true;
       changed_.notify_all();
-      changed_.wait_for(lock, kPatience, [&] { return !next->granted && !next->busy; });
+      changed_.wait(lock, [&] { return !next->granted; });  // a busy machine may be late to begin it
+      changed_.wait_for(lock, kPatience, [&] { return !next->busy; });
     } else {
       run_head(lock, *next);
     }

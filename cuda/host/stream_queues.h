@@ -3,8 +3,10 @@
 // each blocked on other peers, do not wait for one another.
 //
 // In lazy mode nothing runs until `synchronize`, whose caller then picks, in an order that follows from the seed, among
-// the streams whose next item may run. A task of a communication stream still runs on its thread; the picker waits for
-// it, but not longer than kPatience, for it may itself be waiting for a peer.
+// the streams whose next item may run. No item that may wait for a peer runs in the picker: were it to block there, a
+// transfer of another stream that this peer waits for in its turn would never start. What may wait is any task of a
+// communication stream and, of a compute stream, what `Device::run` gave it (a collective of tensor parallelism); each
+// stream has a thread for those. The picker waits for such a task, but not longer than kPatience once it has begun.
 //
 // Exceptions: the first one thrown by a queued task stays with the device. Tasks queued behind it, on any stream, are
 // skipped, records happen, and every later wait or synchronize throws it.
@@ -40,7 +42,8 @@ class StreamQueues {
   Event create_event();
   void destroy_event(Event event);
 
-  static void push(Stream stream, std::function<void()> task);
+  // `may_wait`: for something that another stream, or a peer's, may have to do first.
+  static void push(Stream stream, std::function<void()> task, bool may_wait);
   void record(Stream stream, Event event);
   void wait(Stream stream, Event event);
   void synchronize(Stream stream);
@@ -57,6 +60,7 @@ class StreamQueues {
   struct Item {
     Kind kind;
     std::function<void()> task;
+    bool on_thread = false;  // the task may wait: the picker leaves it to the stream's thread
     std::shared_ptr<EventState> event;
     std::uint64_t count = 0;  // of the event
     Whereabouts issuer;
@@ -83,7 +87,7 @@ class StreamQueues {
   std::vector<std::unique_ptr<QueuedStream>> streams_;
   std::exception_ptr error_;
   std::uint64_t shuffle_;
-  std::thread::id drainer_;  // who drains, in lazy mode
+  bool draining_ = false;  // lazy: somebody picks
 };
 
 }  // namespace trireme::host

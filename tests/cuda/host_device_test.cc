@@ -130,6 +130,25 @@ TEST_P(HostDevice, TwoBlockedCommunicationStreamsDoNotWaitForOneAnother) {
   device->destroy_stream(second);
 }
 
+TEST_P(HostDevice, ATaskOfTheComputeStreamMayWaitForOneOfAnotherStream) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    const auto device = make(seed);
+    const Stream compute = device->create_stream(StreamKind::kCompute, "compute");
+    const Stream comm = device->create_stream(StreamKind::kCommunication, "comm");
+    std::promise<void> sent;
+    bool came = false;
+    // As a collective waits for a peer that first needs what this rank sends on another stream.
+    device->run(comm, [&] { sent.set_value(); });
+    device->run(compute,
+                [&] { came = sent.get_future().wait_for(std::chrono::seconds(5)) == std::future_status::ready; });
+    device->synchronize(compute);
+    device->synchronize(comm);
+    EXPECT_TRUE(came) << "shuffled by " << seed;
+    device->destroy_stream(comm);
+    device->destroy_stream(compute);
+  }
+}
+
 TEST_P(HostDevice, DestroyingAStreamRunsWhatIsOnIt) {
   const auto device = make();
   const Stream comm = device->create_stream(StreamKind::kCommunication, "comm");
@@ -159,19 +178,25 @@ TEST(LazyHostDevice, ShufflesFindAMissingEvent) {
 }
 
 TEST(LazyHostDevice, TheSeedGivesTheOrder) {
+  constexpr int kItems = 12;
+  // What each read of one stream sees of the other's writes.
   const auto order = [](std::uint64_t seed) {
     const auto device = make_host_device({.streams = StreamMode::kLazy, .shuffle_seed = seed});
-    const Stream a = device->create_stream(StreamKind::kCompute, "a");
-    const Stream b = device->create_stream(StreamKind::kCompute, "b");
-    std::string seen;
-    for (int i = 0; i < 12; ++i) {
-      device->run(a, [&] { seen += 'a'; });
-      device->run(b, [&] { seen += 'b'; });
+    const Stream writes = device->create_stream(StreamKind::kCompute, "writes");
+    const Stream reads = device->create_stream(StreamKind::kCompute, "reads");
+    std::byte* memory = device->allocate(sizeof(float));
+    const Tensor x{memory, DType::kF32, {1}};
+    std::vector<float> seen(kItems);
+    for (int i = 0; i < kItems; ++i) {
+      const auto value = static_cast<float>(i + 1);
+      device->upload(writes, x, &value);
+      device->download(reads, &seen[static_cast<std::size_t>(i)], x);
     }
-    device->synchronize(a);
-    device->synchronize(b);
-    device->destroy_stream(a);
-    device->destroy_stream(b);
+    device->synchronize(writes);
+    device->synchronize(reads);
+    device->destroy_stream(writes);
+    device->destroy_stream(reads);
+    device->release(memory);
     return seen;
   };
   EXPECT_EQ(order(5), order(5));
@@ -188,6 +213,19 @@ TEST(LazyHostDevice, NothingRunsBeforeSynchronize) {
   device->synchronize(comm);
   EXPECT_TRUE(ran);
   device->destroy_stream(comm);
+}
+
+TEST(LazyHostDeviceDeathTest, ATaskMustNotSynchronize) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const auto device = make_host_device({.streams = StreamMode::kLazy});
+        const Stream compute = device->create_stream(StreamKind::kCompute, "compute");
+        const Stream comm = device->create_stream(StreamKind::kCommunication, "comm");
+        device->run(comm, [&] { device->synchronize(compute); });
+        device->synchronize(comm);
+      },
+      "it would wait for itself");
 }
 
 TEST(HostMemoryDeathTest, FaultsOutsideOfStreamWorkWhenGuarded) {

@@ -171,6 +171,55 @@ TEST(Local, ShuffledStreamsGiveTheSameSumWhereAnEventOrdersThem) {
     });
 }
 
+// Two stages of a pipeline, of two ranks each, in the middle of 1F1B: what the first sends up and the second sends down
+// stands before a collective of the stage's two ranks, but on other streams. Rank 0 is late to send and waits in the
+// collective for rank 1, which waits for rank 3, which does the same and waits for rank 2, which waits for rank 0.
+TEST(LocalStreams, ACollectiveOfAStageHoldsUpNoMessageBetweenStages) {
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    LocalRun run = how(true, 4 * seed);
+    run.timeout = std::chrono::seconds(10);
+    expect_ranks(4, run, [](LocalRank& self) {
+      Device& device = self.device();
+      const int stage = self.rank() / 2, side = self.rank() % 2, peer = 1 - stage;
+      const std::vector<int> mates = {2 * stage, 2 * stage + 1}, pipeline = {side, side + 2};
+      const auto tp = self.comm().subgroup(mates, "tp");
+      const auto up = self.comm().subgroup(pipeline, "pp");
+      const auto down = self.comm().subgroup(pipeline, "pp gradients");
+      const Stream gradients = device.create_stream(StreamKind::kCommunication, "gradients");
+      const Event arrived = device.create_event();
+      const Tensor sent = self.zeros({4}), received = self.zeros({4}), x = self.zeros({4});
+      device.synchronize(self.communication());
+
+      // What is sent to the late ranks is there when they begin, and much stands before what they send.
+      const bool late = self.rank() == 0 || self.rank() == 3;
+      const Event nothing = device.create_event();
+      for (int i = 0; late && i < 100; ++i) device.record(stage == 0 ? self.communication() : gradients, nothing);
+      if (late) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+
+      const Transfer send{sent, peer}, receive{received, peer};
+      const auto transfer = [&](Communicator& comm, Stream stream, bool sends, const char* what) {
+        if (sends) return comm.exchange(stream, {&send, 1}, {}, {1, what});
+        comm.exchange(stream, {}, {&receive, 1}, {1, what});
+        device.record(stream, arrived);
+      };
+      transfer(*up, self.communication(), stage == 0, "activations");
+      transfer(*down, gradients, stage == 1, "gradients");
+      device.wait(self.compute(), arrived);
+      tp->all_reduce(self.compute(), x, Reduction::kSum, {1, "x"});
+
+      std::exception_ptr thrown;
+      try {
+        for (const Stream stream : {self.compute(), self.communication(), gradients}) device.synchronize(stream);
+      } catch (const std::exception&) {
+        thrown = std::current_exception();
+      }
+      device.destroy_stream(gradients);
+      for (const Event event : {arrived, nothing}) device.destroy_event(event);
+      if (thrown) std::rethrow_exception(thrown);
+    });
+  }
+}
+
 // Rank 1's own call differs from what the others make.
 std::vector<std::string> mismatch(const std::function<void(LocalRank&, const Tensor& x)>& odd) {
   return run_ranks(3, how(false), [&](LocalRank& self) {
