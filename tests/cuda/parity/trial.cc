@@ -1,14 +1,18 @@
 #include "tests/cuda/parity/trial.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 namespace trireme::parity {
 namespace {
 
 constexpr std::uint16_t kNanBits = 0x7fff;  // a NaN in bf16 and in fp16
+constexpr std::size_t kBytesBehind = 64;    // four packs
+constexpr std::byte kBehind{0xA5};
 
 std::uint16_t encode16(const oracle::Format& format, int exponent_bits, double x) {
   const std::uint16_t sign = std::signbit(x) ? 0x8000 : 0;
@@ -120,22 +124,39 @@ Trial::~Trial() {
 }
 
 void Trial::forget() {
-  device_.synchronize(stream);
+  compare_bytes_behind();
   for (std::byte* block : blocks_) device_.release(block);
   blocks_.clear();
 }
 
-Operand Trial::place(const Shape& shape, DType dtype, oracle::Values values) {
+void Trial::compare_bytes_behind() {
+  std::vector<std::byte> got(kBytesBehind * behind_.size());
+  for (std::size_t i = 0; i < behind_.size(); ++i)
+    device_.download(stream, got.data() + i * kBytesBehind, Tensor{behind_[i].at, DType::kI32, {kBytesBehind / 4}});
+  device_.synchronize(stream);
+  for (std::size_t i = 0; i < behind_.size(); ++i) {
+    const auto begin = got.begin() + static_cast<std::ptrdiff_t>(i * kBytesBehind), end = begin + kBytesBehind;
+    const auto written = std::find_if(begin, end, [](std::byte each) { return each != kBehind; });
+    if (written != end)
+      report.push_back({op_, "behind " + behind_[i].output + ", " + circumstances_,
+                        std::numeric_limits<double>::infinity(),
+                        ": byte " + std::to_string(written - begin) + " beyond the end was written"});
+  }
+  behind_.clear();
+}
+
+Operand Trial::place(const Shape& shape, DType dtype, oracle::Values values, std::size_t bytes_behind) {
   CHECK(static_cast<std::int64_t>(values.size()) == shape.elements());
   const std::size_t bytes = values.size() * bytes_of(dtype);
-  blocks_.push_back(device_.allocate(std::max<std::size_t>(bytes, 1)));
-  std::vector<std::byte> staged(bytes);
+  blocks_.push_back(device_.allocate(std::max<std::size_t>(bytes + bytes_behind, 1)));
+  std::vector<std::byte> staged(bytes + bytes_behind, kBehind);
   for (std::size_t at = 0; at < values.size(); ++at) {
     if (!is_integer(dtype)) values[at] = oracle::round_to(format_of(dtype), values[at]);
     encode(dtype, staged.data() + at * bytes_of(dtype), values[at]);
   }
   Operand operand{{blocks_.back(), dtype, shape}, std::move(values)};
-  if (bytes > 0) device_.upload(stream, operand.tensor, staged.data());
+  const auto elements = static_cast<std::int64_t>(staged.size() / bytes_of(dtype));
+  if (elements > 0) device_.upload(stream, {blocks_.back(), dtype, {elements}}, staged.data());
   return operand;
 }
 
@@ -161,7 +182,11 @@ Operand Trial::poisoned(const Shape& shape, DType dtype) {
   const double poison = dtype == DType::kI32   ? -0x5A5A5A5B
                         : dtype == DType::kI64 ? -0x5A5A5A5A5A5B
                                                : std::numeric_limits<double>::quiet_NaN();
-  return place(shape, dtype, oracle::Values(static_cast<std::size_t>(shape.elements()), poison));
+  const oracle::Values values(static_cast<std::size_t>(shape.elements()), poison);
+  const Operand operand = place(shape, dtype, values, kBytesBehind);
+  behind_.push_back({operand.tensor.data + operand.tensor.bytes(),
+                     std::string("an output ") + trireme::to_string(shape) + " of " + name_of(dtype)});
+  return operand;
 }
 
 RowIds Trial::row_ids(std::int64_t rows, oracle::Values& sample, oracle::Values& offset) {

@@ -3,9 +3,11 @@
 // know which back end runs, and needs no test framework, so that it also runs where there is nothing but a compiler and
 // a GPU.
 //
-// Outputs start as NaN, so that an element that nobody wrote shows. Tolerances are c 2^-24 sum|terms| for the
-// arithmetic, with c derived beside the case, plus one rounding to the output's dtype (u = 2^-24, 2^-8, 2^-11 for fp32,
-// bf16, fp16).
+// Outputs start as NaN, so that an element that nobody wrote shows, and behind them lie bytes that nobody may write: a
+// device's allocation may be longer than what was asked for, and then no other check sees an end that was missed (reads
+// of bytes that nobody wrote are seen, where a stand-in or a sanitizer looks). Tolerances are c 2^-24 sum|terms| for
+// the arithmetic, with c derived beside the case, plus one rounding to the output's dtype (u = 2^-24, 2^-8, 2^-11 for
+// fp32, bf16, fp16).
 #pragma once
 
 #include <cstdint>
@@ -61,7 +63,8 @@ class Trial {
   RowIds row_ids(std::int64_t rows, oracle::Values& sample, oracle::Values& offset);
   double uniform(double from, double to) { return std::uniform_real_distribution<double>(from, to)(random_); }
 
-  // --- comparisons. `describe` says what the following ones are about; `forget` frees all operands.
+  // --- comparisons. `describe` says what the following ones are about; `forget` frees all operands, and compares what
+  // lies behind outputs.
   void describe(std::string circumstances) { circumstances_ = std::move(circumstances); }
   oracle::Values read(const Tensor& tensor);
   void expect(const char* output, const Tensor& got, const oracle::Result& want, double c);
@@ -76,7 +79,8 @@ class Trial {
   Report report;
 
  private:
-  Operand place(const Shape& shape, DType dtype, oracle::Values values);
+  Operand place(const Shape& shape, DType dtype, oracle::Values values, std::size_t bytes_behind = 0);
+  void compare_bytes_behind();
   void compare(const char* output, const Tensor& got, const oracle::Values& want, const oracle::Values& tolerance);
 
   Device& device_;
@@ -84,6 +88,11 @@ class Trial {
   std::string circumstances_;
   std::mt19937_64 random_;
   std::vector<std::byte*> blocks_;
+  struct Behind {
+    std::byte* at;
+    std::string output;
+  };
+  std::vector<Behind> behind_;
 };
 
 inline constexpr DType kActivationTypes[] = {DType::kF32, DType::kBF16, DType::kF16};

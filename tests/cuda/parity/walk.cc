@@ -27,6 +27,7 @@ std::vector<std::size_t> ops_without_a_case() {
 Report run_case(const Case& which, Device& device, const Kernels& kernels) {
   Trial trial(device, kernels, which.op);
   which.run(trial);
+  trial.forget();
   return std::move(trial.report);
 }
 
