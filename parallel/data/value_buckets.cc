@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/ops/kernels.h"
 #include "parallel/comm/traced_call.h"
 
 namespace trireme {
@@ -100,6 +101,8 @@ ValueBuckets::ValueBuckets(Context& context, const BucketPlan& plan, DType dtype
   const std::int64_t elements = plan.valued_elements;
   state.kept =
       context.arena->allocate({state.gathers_for_use() ? elements / plan.ranks : elements}, dtype, "parameters");
+  // Buckets are filled up until ranks divide them, and all of it travels.
+  if (state.travels()) context.ops->fill(context.compute, state.kept, 0);
   state.written = context.device->create_event();
   for (const BucketPlan::Unit& planned : plan.units) {
     State::Unit& unit = state.units.emplace_back();

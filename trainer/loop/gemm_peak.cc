@@ -7,16 +7,30 @@
 namespace trireme {
 namespace {
 
+// Goes back to the device however the measurement ends.
+class Memory {
+ public:
+  Memory(Device& device, std::size_t bytes) : device_(device), begin_(device.allocate(bytes)) {}
+  ~Memory() { device_.release(begin_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  std::byte* begin() const { return begin_; }
+
+ private:
+  Device& device_;
+  std::byte* const begin_;
+};
+
 // Of [size, size] matrices, the quickest run of some.
 double fastest_seconds(Context& context, DType dtype, std::int64_t size) {
   constexpr int kRuns = 8;  // the first ones build the library's kernels and touch the memory
   constexpr double kEnoughSeconds = 0.15;
   using Clock = std::chrono::steady_clock;
   const std::size_t bytes = static_cast<std::size_t>(size * size) * bytes_of(dtype);
-  std::byte* memory = context.device->allocate(3 * bytes);
-  const Tensor x{memory, dtype, {size, size}};
-  const Tensor w{memory + bytes, dtype, {size, size}};
-  const Tensor y{memory + 2 * bytes, dtype, {size, size}};
+  const Memory memory(*context.device, 3 * bytes);
+  const Tensor x{memory.begin(), dtype, {size, size}};
+  const Tensor w{memory.begin() + bytes, dtype, {size, size}};
+  const Tensor y{memory.begin() + 2 * bytes, dtype, {size, size}};
   context.ops->fill(context.compute, x, 0.5f);
   context.ops->fill(context.compute, w, 0.25f);
   double best = std::numeric_limits<double>::infinity();
@@ -30,7 +44,6 @@ double fastest_seconds(Context& context, DType dtype, std::int64_t size) {
     best = std::min(best, seconds);
     spent += seconds;
   }
-  context.device->release(memory);
   return best;
 }
 
