@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cuda/host/host_device.h"
 #include "parallel/comm/recording.h"
 #include "tests/parallel/comm/tree_reference.h"
 #include "tests/parallel/local_ranks.h"
@@ -33,7 +34,7 @@ struct Held {
       : self(rank),
         memory(rank.zeros({kBytes / 4})),
         arena(memory.data, kBytes),
-        context{&rank.device(), nullptr, &arena, rank.compute()},
+        context{&rank.device(), &host_kernels(), &arena, rank.compute()},
         recorded(rank.comm()),
         values(context, plan_buckets(some_specs(), at(rank), zero_stage), DType::kF32,
                {&recorded, rank.communication(), nullptr}) {
