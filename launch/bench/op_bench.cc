@@ -4,6 +4,8 @@
 #include <chrono>
 #include <limits>
 
+#include "cuda/core/device_memory.h"
+
 namespace trireme {
 namespace {
 
@@ -98,12 +100,11 @@ double measure_copy_bandwidth(Context& context) {
   constexpr std::int64_t kElements = std::int64_t{32} << 20;  // 128 MiB each
   constexpr double kSeconds = 0.3;
   const std::size_t bytes = kElements * bytes_of(DType::kF32);
-  std::byte* memory = context.device->allocate(2 * bytes);
-  const Tensor from{memory, DType::kF32, {kElements}};
-  const Tensor to{memory + bytes, DType::kF32, {kElements}};
+  const DeviceMemory memory(*context.device, 2 * bytes);
+  const Tensor from{memory.begin(), DType::kF32, {kElements}};
+  const Tensor to{memory.begin() + bytes, DType::kF32, {kElements}};
   context.ops->fill(context.compute, from, 0.5f);
   const double seconds = fastest_call(context, kSeconds, [&] { context.ops->copy(context.compute, to, from); });
-  context.device->release(memory);
   return 2 * static_cast<double>(bytes) / seconds;
 }
 

@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include "cuda/core/device_memory.h"
 #include "cuda/core/shape_only.h"
 #include "monitoring/error.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -37,16 +38,13 @@ class HeldTensors {
 // Memory and a stream that go with it, whatever is thrown.
 struct DeviceGround {
   DeviceGround(Device& on, std::size_t bytes)
-      : device(on), memory(on.allocate(bytes)), stream(on.create_stream(StreamKind::kCompute, "resave")) {}
-  ~DeviceGround() {
-    device.destroy_stream(stream);
-    device.release(memory);
-  }
+      : device(on), memory(on, bytes), stream(on.create_stream(StreamKind::kCompute, "resave")) {}
+  ~DeviceGround() { device.destroy_stream(stream); }
   DeviceGround(const DeviceGround&) = delete;
   DeviceGround& operator=(const DeviceGround&) = delete;
 
   Device& device;
-  std::byte* memory;
+  DeviceMemory memory;
   Stream stream;
 };
 
@@ -82,7 +80,7 @@ void resave(Device& device, const Kernels& ops, Communicator& world, const confi
   Arena plan(ShapeOnlyDevice::base(), Arena::kUnlimited);
   { const HeldTensors planned(plan, list); }
   const DeviceGround ground(device, plan.peak_bytes());
-  Arena arena(ground.memory, plan.peak_bytes());
+  Arena arena(ground.memory.begin(), plan.peak_bytes());
   Context context{.device = &device, .ops = &ops, .arena = &arena, .compute = ground.stream};
   const HeldTensors held(arena, list);
   state.params = held.params();

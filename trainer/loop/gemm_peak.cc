@@ -4,22 +4,10 @@
 #include <chrono>
 #include <limits>
 
+#include "cuda/core/device_memory.h"
+
 namespace trireme {
 namespace {
-
-// Goes back to the device however the measurement ends.
-class Memory {
- public:
-  Memory(Device& device, std::size_t bytes) : device_(device), begin_(device.allocate(bytes)) {}
-  ~Memory() { device_.release(begin_); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-  std::byte* begin() const { return begin_; }
-
- private:
-  Device& device_;
-  std::byte* const begin_;
-};
 
 // Of [size, size] matrices, the quickest run of some.
 double fastest_seconds(Context& context, DType dtype, std::int64_t size) {
@@ -27,7 +15,7 @@ double fastest_seconds(Context& context, DType dtype, std::int64_t size) {
   constexpr double kEnoughSeconds = 0.15;
   using Clock = std::chrono::steady_clock;
   const std::size_t bytes = static_cast<std::size_t>(size * size) * bytes_of(dtype);
-  const Memory memory(*context.device, 3 * bytes);
+  const DeviceMemory memory(*context.device, 3 * bytes);
   const Tensor x{memory.begin(), dtype, {size, size}};
   const Tensor w{memory.begin() + bytes, dtype, {size, size}};
   const Tensor y{memory.begin() + 2 * bytes, dtype, {size, size}};
