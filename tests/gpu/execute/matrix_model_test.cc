@@ -111,6 +111,19 @@ double exact(const Variant& variant, const Product& product, int row, int column
   return sum;
 }
 
+void expect_exact(const Variant& variant, const std::vector<Product>& products) {
+  const auto results = multiplied(variant, products);
+  for (std::size_t p = 0; p < products.size(); ++p) {
+    for (int row = 0; row < kRows; ++row) {
+      for (int column = 0; column < kColumns; ++column) {
+        ASSERT_EQ(results[p][static_cast<std::size_t>(row * kColumns + column)],
+                  exact(variant, products[p], row, column))
+            << variant.text() << " product " << p << " row " << row << " column " << column;
+      }
+    }
+  }
+}
+
 const Variant kVariants[] = {{16, "f16", reference::kHalf},
                              {16, "bf16", reference::kBrain},
                              {8, "f16", reference::kHalf},
@@ -134,16 +147,7 @@ TEST(MatrixModel, PutsEveryElementWhereTheIsaSays) {
         }
       }
     }
-    const auto results = multiplied(variant, products);
-    for (std::size_t p = 0; p < products.size(); ++p) {
-      for (int row = 0; row < kRows; ++row) {
-        for (int column = 0; column < kColumns; ++column) {
-          ASSERT_EQ(results[p][static_cast<std::size_t>(row * kColumns + column)],
-                    exact(variant, products[p], row, column))
-              << variant.text() << " product " << p << " row " << row << " column " << column;
-        }
-      }
-    }
+    ASSERT_NO_FATAL_FAILURE(expect_exact(variant, products));
   }
 }
 
@@ -162,16 +166,7 @@ TEST(MatrixModel, AddsAllProducts) {
       for (std::size_t i = 0; i < depth * kColumns; ++i) product.b.push_back(integer(15));
       for (std::size_t i = 0; i < kRows * kColumns; ++i) product.c.push_back(integer(1000));
     }
-    const auto results = multiplied(variant, products);
-    for (std::size_t p = 0; p < products.size(); ++p) {
-      for (int row = 0; row < kRows; ++row) {
-        for (int column = 0; column < kColumns; ++column) {
-          ASSERT_EQ(results[p][static_cast<std::size_t>(row * kColumns + column)],
-                    exact(variant, products[p], row, column))
-              << variant.text();
-        }
-      }
-    }
+    ASSERT_NO_FATAL_FAILURE(expect_exact(variant, products));
   }
 }
 

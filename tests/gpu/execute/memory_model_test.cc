@@ -64,20 +64,27 @@ void expect_load(const MemoryPlace& place, const std::string& name, const Type& 
   }
 }
 
+// Calls function(type, count, letter) for each vector of values and each kind of register that can hold one.
+template <class Function>
+void for_each_vector(const Function& function) {
+  for (const Type& type : kTypes) {
+    for (const std::size_t count : {1u, 2u, 4u}) {
+      if (type.bytes * count > 16) continue;
+      for (const char letter : {'h', 'w', 'd'}) {
+        const bool is_float = type.name[0] == 'f';
+        const bool fits = is_float ? register_bytes_of(letter) == type.bytes : register_bytes_of(letter) >= type.bytes;
+        if (fits) function(type, count, letter);
+      }
+    }
+  }
+}
+
 template <class BytesAt>
 void expect_loads(const MemoryPlace& place, const std::vector<std::string>& names, const BytesAt& bytes_at) {
   for (const auto& name : names) {
-    for (const Type& type : kTypes) {
-      for (const std::size_t count : {1u, 2u, 4u}) {
-        if (type.bytes * count > 16) continue;
-        for (const char letter : {'h', 'w', 'd'}) {
-          const bool is_float = type.name[0] == 'f';
-          const bool fits =
-              is_float ? register_bytes_of(letter) == type.bytes : register_bytes_of(letter) >= type.bytes;
-          if (fits) expect_load(place, name, type, count, letter, bytes_at);
-        }
-      }
-    }
+    for_each_vector([&](const Type& type, std::size_t count, char letter) {
+      expect_load(place, name, type, count, letter, bytes_at);
+    });
   }
 }
 
@@ -133,17 +140,9 @@ void expect_store(const MemoryPlace& place, const std::string& name, const Type&
 TEST(MemoryModel, StoresWhatItSaysAndNoMore) {
   for (const MemoryPlace& place : {global_place(), shared_place(), local_place(), generic_place()}) {
     for (const std::string kind : {"st", "st.volatile"}) {
-      for (const Type& type : kTypes) {
-        for (const std::size_t count : {1u, 2u, 4u}) {
-          if (type.bytes * count > 16) continue;
-          for (const char letter : {'h', 'w', 'd'}) {
-            const bool is_float = type.name[0] == 'f';
-            const bool fits =
-                is_float ? register_bytes_of(letter) == type.bytes : register_bytes_of(letter) >= type.bytes;
-            if (fits) expect_store(place, kind + place.space, type, count, letter);
-          }
-        }
-      }
+      for_each_vector([&](const Type& type, std::size_t count, char letter) {
+        expect_store(place, kind + place.space, type, count, letter);
+      });
     }
   }
 }
