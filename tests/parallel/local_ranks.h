@@ -29,7 +29,9 @@ class LocalRank {
   Stream compute() const { return compute_; }
   Stream communication() const { return communication_; }
 
-  // Device memory that holds `values`, or zeros.
+  // Device memory in which nothing was written yet.
+  Tensor allocate(const Shape& shape, DType dtype = DType::kF32);
+  // Device memory that holds `values`, or zeros, for what stands behind it on the communication stream.
   template <class T>
   Tensor tensor(const Shape& shape, DType dtype, const std::vector<T>& values) {
     const Tensor made = allocate(shape, dtype);
@@ -54,8 +56,6 @@ class LocalRank {
   }
 
  private:
-  Tensor allocate(const Shape& shape, DType dtype);
-
   std::unique_ptr<Device> device_;
   Stream compute_;
   Stream communication_;

@@ -63,7 +63,7 @@ struct How {
 // A rank's buckets with what they stand on.
 struct Bucketed {
   Bucketed(LocalRank& self, const std::vector<ParamSpec>& specs, const How& how, Trace* trace = nullptr)
-      : memory(made(self)),
+      : memory(self.allocate({kBytes / 4})),
         arena(memory.data, kBytes),
         context{&self.device(), &host_kernels(), &arena, self.compute()},
         recorded(self.comm()),
@@ -71,12 +71,6 @@ struct Bucketed {
         buckets(context, plan, recorded, self.communication(), trace, how.options) {}
 
   static constexpr std::int64_t kBytes = 1 << 20;
-  // Zeros are uploaded on the communication stream, which the compute stream does not wait for.
-  static Tensor made(LocalRank& self) {
-    const Tensor memory = self.zeros({kBytes / 4});
-    self.device().synchronize(self.communication());
-    return memory;
-  }
   // What this rank holds of the sum: all of a bucket, padding included.
   std::vector<float> held(LocalRank& self, std::size_t bucket) {
     std::vector<float> values(static_cast<std::size_t>(plan.kept(bucket).size()));

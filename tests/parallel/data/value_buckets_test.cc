@@ -32,14 +32,12 @@ constexpr std::size_t kUnits[] = {0, 1};
 struct Held {
   Held(LocalRank& rank, int zero_stage)
       : self(rank),
-        memory(rank.zeros({kBytes / 4})),
+        memory(rank.allocate({kBytes / 4})),
         arena(memory.data, kBytes),
         context{&rank.device(), &host_kernels(), &arena, rank.compute()},
         recorded(rank.comm()),
         values(context, plan_buckets(some_specs(), at(rank), zero_stage), DType::kF32,
-               {&recorded, rank.communication(), nullptr}) {
-    rank.device().synchronize(rank.communication());
-  }
+               {&recorded, rank.communication(), nullptr}) {}
   static AxisPlaces at(LocalRank& rank) {
     AxisPlaces places;
     places[Axis::kDp] = {rank.size(), rank.rank()};
