@@ -2,12 +2,11 @@
 // It must survive being killed at any instant, lose or change no bit of a float, and after a resumption hold each step
 // once.
 //
-// - A line is written with one write(2), whole or not at all. What a crash tore off at the end is cut off when the file
-// is
-//   opened, and readers pass over it.
+// - A line is written with one write(2), whole or not at all. What a crash tore off at the end is cut off when the
+//   file is opened, and readers pass over it.
 // - Numbers are in the shortest form that reads back to the same bits (of a float if a float was given). JSON has no
-// NaN
-//   and no infinity: they are the strings "NaN", "Infinity", "-Infinity", and the reader makes numbers of them again.
+//   NaN and no infinity: they are the strings "NaN", "Infinity", "-Infinity", and the reader makes numbers of them
+//   again.
 // - Fields keep the order in which they were added; "step" comes first.
 // - A full disk does not end a run: lines that cannot be written wait (up to kMaxWaitingBytes) for the next append,
 //   and a warning is logged once.
