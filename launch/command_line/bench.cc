@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "launch/bench/op_bench.h"
@@ -16,16 +15,14 @@
 
 namespace trireme {
 
-void BenchFlags::add(CLI::App& command, const std::string& threads_text) {
+void BenchFlags::add(Command& command, const std::string& threads_text) {
   command
-      .add_option("--size", sizes,
-                  "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
-                  "2x128x64x512x4 (may be repeated)")
-      ->capture_default_str();
-  command.add_option("--dtype", dtype, "fp32, bf16, or all of them")
-      ->check(CLI::IsMember({"fp32", "bf16", "all"}))
-      ->capture_default_str();
-  command.add_option("--threads", threads, threads_text)->check(CLI::Range(1, 4096));
+      .option("--size", sizes,
+              "tiny, small (GPT-2 124M), all, or layers x hidden x sequence x vocabulary x batch: "
+              "2x128x64x512x4 (may be repeated)")
+      .shows_default();
+  command.option("--dtype", dtype, "fp32, bf16, or all of them").one_of({"fp32", "bf16", "all"}).shows_default();
+  command.option("--threads", threads, threads_text).between(1, 4096);
 }
 
 std::vector<Workload> BenchFlags::workloads() const {
@@ -152,49 +149,44 @@ void bench_steps(const StepFlags& flags) {
 
 }  // namespace
 
-void add_bench_ops(CLI::App& bench) {
+void add_bench_ops(Command& bench) {
   auto flags = std::make_shared<OpFlags>();
   flags->sizes = {"tiny", "small"};
-  CLI::App* command = bench.add_subcommand("ops", "Every op at a model's sizes, against its floor");
-  command->footer(
+  Command command = bench.subcommand("ops", "Every op at a model's sizes, against its floor");
+  command.footer(
       "\nThe floor of an op is its arithmetic at the measured GEMM peak, or its bytes at the measured speed of a "
       "copy,\n"
       "whichever takes longer. What fits the caches may beat it.");
-  flags->add(*command, "Compute threads (default: the cores there are)");
-  command->add_option("--filter", flags->filter, "Only ops whose name contains this");
-  command->add_option("--seconds", flags->seconds, "Of measuring a case")
-      ->check(CLI::Range(0.0, 60.0))
-      ->capture_default_str();
-  command->callback([flags] { bench_ops(*flags); });
+  flags->add(command, "Compute threads (default: the cores there are)");
+  command.option("--filter", flags->filter, "Only ops whose name contains this");
+  command.option("--seconds", flags->seconds, "Of measuring a case").between(0.0, 60.0).shows_default();
+  command.runs([flags] { bench_ops(*flags); });
 }
 
-void add_bench_step(CLI::App& bench) {
+void add_bench_step(Command& bench) {
   auto flags = std::make_shared<StepFlags>();
   flags->sizes = {"tiny", "small"};
-  CLI::App* command = bench.add_subcommand("step", "Whole optimizer steps on random tokens");
-  command->footer(
+  Command command = bench.subcommand("step", "Whole optimizer steps on random tokens");
+  command.footer(
       "\n--compare takes turns with PyTorch (tests/peers/gpt_step.py) in the same run; the median of the paired "
       "ratios\n"
       "is the result: above 1, Trireme is faster. The share of the peak counts causal attention once.");
-  flags->add(*command, "Compute threads (default: the cores there are)");
-  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000))->capture_default_str();
-  command->add_option("--alternations", flags->alternations, "Turns")
-      ->check(CLI::Range(5, 10000))
-      ->capture_default_str();
-  command->add_flag("--compare", flags->compare, "Take turns with PyTorch");
-  command->add_option("--python", flags->python, "The Python that has PyTorch")->capture_default_str();
-  command->add_option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
-  command->callback([flags] { bench_steps(*flags); });
+  flags->add(command, "Compute threads (default: the cores there are)");
+  command.option("--steps", flags->steps, "Steps of a turn").between(1, 1000000).shows_default();
+  command.option("--alternations", flags->alternations, "Turns").between(5, 10000).shows_default();
+  command.flag("--compare", flags->compare, "Take turns with PyTorch");
+  command.option("--python", flags->python, "The Python that has PyTorch").shows_default();
+  command.option("--peer", flags->peer, "The peer's script (default: tests/peers/gpt_step.py of this clone)");
+  command.runs([flags] { bench_steps(*flags); });
 }
 
-void add_bench_command(CLI::App& program, ExitCode&) {
-  CLI::App* command =
-      program.add_subcommand("bench", "Measure ops, whole steps and layouts against their floors and a peer");
-  command->footer("\nEach of them has --help. Where others use the machine too, only ratios of one run say something.");
-  command->require_subcommand(1);
-  add_bench_ops(*command);
-  add_bench_step(*command);
-  add_bench_scaling(*command);
+void add_bench_command(Command& program, ExitCode&) {
+  Command command = program.subcommand("bench", "Measure ops, whole steps and layouts against their floors and a peer");
+  command.footer("\nEach of them has --help. Where others use the machine too, only ratios of one run say something.");
+  command.needs_subcommand();
+  add_bench_ops(command);
+  add_bench_step(command);
+  add_bench_scaling(command);
 }
 
 }  // namespace trireme

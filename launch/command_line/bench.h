@@ -5,10 +5,7 @@
 #include <vector>
 
 #include "launch/bench/workload.h"
-
-namespace CLI {
-class App;
-}
+#include "launch/command_line/command.h"
 
 namespace trireme {
 
@@ -17,7 +14,7 @@ struct BenchFlags {
   std::string dtype = "all";
   int threads = 0;
 
-  void add(CLI::App& command, const std::string& threads_text);  // --size, --dtype, --threads
+  void add(Command& command, const std::string& threads_text);  // --size, --dtype, --threads
   std::vector<Workload> workloads() const;
   std::vector<config::Precision> precisions() const;
 };
@@ -29,8 +26,8 @@ std::string ratios_text(const std::vector<double>& ratios);  // "0.99 1.01"
 // To standard output, at once.
 void say(const std::string& text);
 
-void add_bench_ops(CLI::App& bench);
-void add_bench_step(CLI::App& bench);
-void add_bench_scaling(CLI::App& bench);
+void add_bench_ops(Command& bench);
+void add_bench_step(Command& bench);
+void add_bench_scaling(Command& bench);
 
 }  // namespace trireme

@@ -1,7 +1,6 @@
 #include <filesystem>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "launch/bench/own_steps.h"
@@ -84,36 +83,32 @@ void bench_scaling(const ScalingFlags& flags) {
 
 }  // namespace
 
-void add_bench_scaling(CLI::App& bench) {
+void add_bench_scaling(Command& bench) {
   auto flags = std::make_shared<ScalingFlags>();
-  CLI::App* command =
-      bench.add_subcommand("scaling", "Ranks together in turn with one rank, and the communication that is exposed");
-  command->footer(
+  Command command =
+      bench.subcommand("scaling", "Ranks together in turn with one rank, and the communication that is exposed");
+  command.footer(
       "\nIt starts its ranks under mpirun itself: type `trireme bench scaling`, without mpirun. The one rank has the\n"
       "threads of all. Both take turns in the same run, and the median of the paired ratios is the result: above 1,\n"
       "the ranks are faster. Communication, from the ranks' traces and their mean: the time of a step in which a call\n"
       "to peers was under way, waiting for them included; exposed: how long computing waited for it, or was in it.\n"
       "A pipeline's is mostly its bubble, given as `trireme schedule` has it.");
-  flags->add(*command, "Compute threads of each rank (default: 1)");
-  command->add_option("--ranks", flags->ranks, "Ranks of the layouts where none are named")
-      ->check(CLI::Range(2, 1024))
-      ->capture_default_str();
-  command->add_option("--layout", flags->layouts,
-                      "dp=N, pp=N, tp=N, zero=0..3 and micro-batch=N, with commas between (default: dp, each stage of "
-                      "ZeRO, pp and tp; may be repeated)");
-  command->add_option("--steps", flags->steps, "Steps of a turn")->check(CLI::Range(1, 1000000))->capture_default_str();
-  command->add_option("--alternations", flags->alternations, "Turns")
-      ->check(CLI::Range(1, 10000))
-      ->capture_default_str();
-  command->add_option("--mpirun", flags->mpirun, "The launcher")->capture_default_str();
-  command->callback([flags] { bench_scaling(*flags); });
+  flags->add(command, "Compute threads of each rank (default: 1)");
+  command.option("--ranks", flags->ranks, "Ranks of the layouts where none are named").between(2, 1024).shows_default();
+  command.option("--layout", flags->layouts,
+                 "dp=N, pp=N, tp=N, zero=0..3 and micro-batch=N, with commas between (default: dp, each stage of "
+                 "ZeRO, pp and tp; may be repeated)");
+  command.option("--steps", flags->steps, "Steps of a turn").between(1, 1000000).shows_default();
+  command.option("--alternations", flags->alternations, "Turns").between(1, 10000).shows_default();
+  command.option("--mpirun", flags->mpirun, "The launcher").shows_default();
+  command.runs([flags] { bench_scaling(*flags); });
 
   // What `scaling` starts; its standard input and output are for that alone.
   auto rank = std::make_shared<ScalingFlags>();
-  CLI::App* ranks = bench.add_subcommand("scaling-ranks", "A rank of `trireme bench scaling`")->group("");
-  rank->add(*ranks, "");
-  ranks->add_option("--layout", rank->layouts)->required();
-  ranks->callback([rank] {
+  Command ranks = bench.subcommand("scaling-ranks", "A rank of `trireme bench scaling`").hidden();
+  rank->add(ranks, "");
+  ranks.option("--layout", rank->layouts).required();
+  ranks.runs([rank] {
     const Workload workload = rank->workloads().at(0);
     serve_scaling(workload, rank->precisions().at(0), rank->threads, bench_layout(rank->layouts.at(0), workload));
   });

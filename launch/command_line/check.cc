@@ -5,9 +5,6 @@
 #include <string>
 #include <vector>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "launch/command_line/commands.h"
@@ -112,17 +109,16 @@ std::string report(const LayoutCheck& check, const Layout& layout, double second
 
 }  // namespace
 
-void add_check_command(CLI::App& program, ExitCode& exit_code) {
+void add_check_command(Command& program, ExitCode& exit_code) {
   auto flags = std::make_shared<ConfigurationFlags>();
-  CLI::App* command =
-      program.add_subcommand("check", "Prove on this CPU that a layout of any number of ranks will run");
-  command->footer(
+  Command command = program.subcommand("check", "Prove on this CPU that a layout of any number of ranks will run");
+  command.footer(
       "\nRuns the step's own code without numbers for every rank that can differ from the others; matches their calls\n"
       "with each other, looks for deadlocks and for elements without an owner, and prints the memory of each. Exits\n"
       "with 0 if all of it holds, else with 1. Needs neither the data nor a launcher.");
-  flags->add(*command, "mesh.tp=2")->required();
-  flags->add_ranks(*command, "Of the run; decides mesh.dp. Default: what the mesh says");
-  command->callback([flags, &exit_code] {
+  flags->add(command, "mesh.tp=2").required();
+  flags->add_ranks(command, "Of the run; decides mesh.dp. Default: what the mesh says");
+  command.runs([flags, &exit_code] {
     LoadedRun loaded = flags->load();
     if (!loaded.run.mesh().has_dp()) loaded.run.mutable_mesh()->set_dp(1);
     check_plannable(loaded);

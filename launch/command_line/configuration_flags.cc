@@ -2,24 +2,18 @@
 
 #include <optional>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
-
 namespace trireme {
 
-CLI::Option* ConfigurationFlags::add(CLI::App& command, const std::string& example) {
-  CLI::Option* option = command.add_option("FILE", file, "A configuration in YAML");
-  command.add_option("--set", overrides, "Override a field: --set " + example + " (may be repeated)")
-      ->type_name("SECTION.FIELD=VALUE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
+Flag ConfigurationFlags::add(Command& command, const std::string& example) {
+  Flag option = command.option("FILE", file, "A configuration in YAML");
+  command.option("--set", overrides, "Override a field: --set " + example + " (may be repeated)")
+      .value_name("SECTION.FIELD=VALUE")
+      .one_a_time();
   return option;
 }
 
-void ConfigurationFlags::add_ranks(CLI::App& command, const std::string& description) {
-  command.add_option("--ranks", ranks, description)->check(CLI::Range(1, 1 << 20));
+void ConfigurationFlags::add_ranks(Command& command, const std::string& description) {
+  command.option("--ranks", ranks, description).between(1, 1 << 20);
 }
 
 LoadedRun ConfigurationFlags::load() const {

@@ -4,12 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/command_line/command.h"
 #include "launch/config/load.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
 
 namespace trireme {
 
@@ -20,9 +16,9 @@ struct ConfigurationFlags {
   int ranks = 0;  // 0: not given
 
   // Declares FILE (not required) and --set; `example` is one of its values: mesh.tp=2. Returns FILE's option.
-  CLI::Option* add(CLI::App& command, const std::string& example);
+  Flag add(Command& command, const std::string& example);
   // Declares --ranks, described so.
-  void add_ranks(CLI::App& command, const std::string& description);
+  void add_ranks(Command& command, const std::string& description);
 
   // Throws UserError that lists all problems.
   LoadedRun load() const;

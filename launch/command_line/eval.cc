@@ -2,8 +2,6 @@
 #include <memory>
 #include <numbers>
 
-#include <CLI/CLI.hpp>
-
 #include "dataloader/shard/dataset.h"
 #include "launch/command_line/commands.h"
 #include "launch/command_line/output.h"
@@ -58,25 +56,22 @@ void evaluate(const EvalFlags& flags) {
 
 }  // namespace
 
-void add_eval_command(CLI::App& program, ExitCode&) {
+void add_eval_command(Command& program, ExitCode&) {
   auto flags = std::make_shared<EvalFlags>();
-  CLI::App* command =
-      program.add_subcommand("eval", "Print a model's loss, perplexity and bits per byte on a data set");
-  command->footer("\nThe sum is over every token of the split, predicted from its own document alone.");
-  command->add_option("MODEL", flags->model, "A run, a checkpoint, or a Hugging Face directory")->required();
-  command->add_option("--data", flags->data, "A folder written by `trireme prepare`")->required();
-  command->add_option("--split", flags->split, "Which split of it")->capture_default_str();
-  command->add_option("--attention", flags->attention, "What a token attends to: its document, or its whole sample")
-      ->check(CLI::IsMember({"document", "sample"}))
-      ->capture_default_str();
-  command->add_option("--max-samples", flags->max_samples, "Read only so many samples (0: all)")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("--micro-batch", flags->micro_batch, "Samples at once")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--threads", flags->threads, "Compute threads (default: all cores)")->check(CLI::PositiveNumber);
-  command->callback([flags] { evaluate(*flags); });
+  Command command = program.subcommand("eval", "Print a model's loss, perplexity and bits per byte on a data set");
+  command.footer("\nThe sum is over every token of the split, predicted from its own document alone.");
+  command.option("MODEL", flags->model, "A run, a checkpoint, or a Hugging Face directory").required();
+  command.option("--data", flags->data, "A folder written by `trireme prepare`").required();
+  command.option("--split", flags->split, "Which split of it").shows_default();
+  command.option("--attention", flags->attention, "What a token attends to: its document, or its whole sample")
+      .one_of({"document", "sample"})
+      .shows_default();
+  command.option("--max-samples", flags->max_samples, "Read only so many samples (0: all)")
+      .not_negative()
+      .shows_default();
+  command.option("--micro-batch", flags->micro_batch, "Samples at once").positive().shows_default();
+  command.option("--threads", flags->threads, "Compute threads (default: all cores)").positive();
+  command.runs([flags] { evaluate(*flags); });
 }
 
 }  // namespace trireme

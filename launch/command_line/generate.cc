@@ -1,7 +1,5 @@
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "dataloader/tokenizer/tokenizer.h"
 #include "launch/command_line/commands.h"
 #include "launch/command_line/output.h"
@@ -72,24 +70,21 @@ void generate(const GenerateFlags& flags) {
 
 }  // namespace
 
-void add_generate_command(CLI::App& program, ExitCode&) {
+void add_generate_command(Command& program, ExitCode&) {
   auto flags = std::make_shared<GenerateFlags>();
-  CLI::App* command = program.add_subcommand("generate", "Continue a text with a trained model");
-  command->footer("\nThe same seed gives the same text. It ends early where the model ends the document.");
-  command->add_option("MODEL", flags->model, "A run, a checkpoint, or a Hugging Face directory")->required();
-  command->add_option("--prompt", flags->prompt, "The text to continue (default: the beginning of a document)");
-  command->add_option("--tokens", flags->tokens, "How many tokens at most")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--samples", flags->samples, "How many texts")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--temperature", flags->sampling.temperature, "0: always the likeliest")->capture_default_str();
-  command->add_option("--top-k", flags->sampling.top_k, "Only of the likeliest so many (0: all)")
-      ->capture_default_str();
-  command->add_option("--top-p", flags->sampling.top_p, "Only of the likeliest that reach this probability together")
-      ->capture_default_str();
-  command->add_option("--seed", flags->sampling.seed, "Of the choice")->capture_default_str();
-  command->add_option("--threads", flags->threads, "Compute threads (default: all cores)")->check(CLI::PositiveNumber);
-  command->callback([flags] { generate(*flags); });
+  Command command = program.subcommand("generate", "Continue a text with a trained model");
+  command.footer("\nThe same seed gives the same text. It ends early where the model ends the document.");
+  command.option("MODEL", flags->model, "A run, a checkpoint, or a Hugging Face directory").required();
+  command.option("--prompt", flags->prompt, "The text to continue (default: the beginning of a document)");
+  command.option("--tokens", flags->tokens, "How many tokens at most").positive().shows_default();
+  command.option("--samples", flags->samples, "How many texts").positive().shows_default();
+  command.option("--temperature", flags->sampling.temperature, "0: always the likeliest").shows_default();
+  command.option("--top-k", flags->sampling.top_k, "Only of the likeliest so many (0: all)").shows_default();
+  command.option("--top-p", flags->sampling.top_p, "Only of the likeliest that reach this probability together")
+      .shows_default();
+  command.option("--seed", flags->sampling.seed, "Of the choice").shows_default();
+  command.option("--threads", flags->threads, "Compute threads (default: all cores)").positive();
+  command.runs([flags] { generate(*flags); });
 }
 
 }  // namespace trireme

@@ -4,10 +4,6 @@
 #include <memory>
 #include <string>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
-
 #include "dataloader/shard/manifest.h"
 #include "launch/command_line/commands.h"
 #include "monitoring/error.h"
@@ -50,27 +46,27 @@ void inspect(const fs::path& path, const InspectOptions& options) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& program, ExitCode&) {
+void add_inspect_command(Command& program, ExitCode&) {
   struct Flags {
     std::string path;
     InspectOptions options;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("inspect", "Show what a run, a checkpoint, a data set or a shard holds");
-  command->footer(
+  Command command = program.subcommand("inspect", "Show what a run, a checkpoint, a data set or a shard holds");
+  command.footer(
       "\nFor example:\n"
       "  trireme inspect runs/quickstart                        its newest checkpoint\n"
       "  trireme inspect data/kjv                               splits, documents, tokens\n"
       "  trireme inspect data/kjv --text validation | less      the text behind a split's tokens");
-  command->add_option("PATH", flags->path, "A run, one of its checkpoints, a folder that prepare wrote, or a shard")
-      ->required();
+  command.option("PATH", flags->path, "A run, one of its checkpoints, a folder that prepare wrote, or a shard")
+      .required();
   command
-      ->add_option("--text", flags->options.text_of_split,
-                   "Of a data set: write the text of this split, documents one after another, and nothing else")
-      ->type_name("SPLIT");
-  command->add_flag("--verify", flags->options.verify, "Read everything and hold it against its checksums");
-  command->add_flag("--tensors", flags->options.tensors, "Of a checkpoint: list its weights");
-  command->callback([flags] { inspect(flags->path, flags->options); });
+      .option("--text", flags->options.text_of_split,
+              "Of a data set: write the text of this split, documents one after another, and nothing else")
+      .value_name("SPLIT");
+  command.flag("--verify", flags->options.verify, "Read everything and hold it against its checksums");
+  command.flag("--tensors", flags->options.tensors, "Of a checkpoint: list its weights");
+  command.runs([flags] { inspect(flags->path, flags->options); });
 }
 
 }  // namespace trireme

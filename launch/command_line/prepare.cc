@@ -6,10 +6,6 @@
 #include <optional>
 #include <string>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
-
 #include "launch/command_line/commands.h"
 #include "launch/command_line/output.h"
 #include "monitoring/log.h"
@@ -92,7 +88,7 @@ std::string unescaped(const std::string& text) {
 
 }  // namespace
 
-void add_prepare_command(CLI::App& program, ExitCode&) {
+void add_prepare_command(Command& program, ExitCode&) {
   struct Flags {
     std::vector<std::string> inputs;
     std::string out, tokenizer;
@@ -100,50 +96,46 @@ void add_prepare_command(CLI::App& program, ExitCode&) {
     PrepareOptions options;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("prepare", "Turn text into a folder of tokens to train on");
-  command->footer(
+  Command command = program.subcommand("prepare", "Turn text into a folder of tokens to train on");
+  command.footer(
       "\nFor example:\n"
       "  trireme prepare corpus/*.jsonl.zst --out data/mine --vocab-size 32000\n"
       "  trireme prepare book.txt --separator '\\n\\n\\n' --out data/book --tokenizer gpt2/tokenizer.json\n"
       "The result depends on the inputs and these options alone, not on the number of threads. Running the same "
       "command\n"
       "again does nothing.");
+  command.option("INPUT", flags->inputs, "Files: JSON lines (.jsonl, .ndjson, .json) or plain text, also .gz or .zst")
+      .required();
+  command.option("--out", flags->out, "The folder to write; it must not hold anything else")
+      .value_name("DIR")
+      .required();
+  const Flag vocab_size =
+      command.option("--vocab-size", flags->options.vocab_size, "Train a byte-level BPE tokenizer of so many tokens")
+          .value_name("N");
+  command.option("--tokenizer", flags->tokenizer, "Or take this tokenizer.json")
+      .value_name("FILE")
+      .excludes(vocab_size);
   command
-      ->add_option("INPUT", flags->inputs, "Files: JSON lines (.jsonl, .ndjson, .json) or plain text, also .gz or .zst")
-      ->required();
-  command->add_option("--out", flags->out, "The folder to write; it must not hold anything else")
-      ->type_name("DIR")
-      ->required();
-  CLI::Option* vocab_size =
-      command
-          ->add_option("--vocab-size", flags->options.vocab_size, "Train a byte-level BPE tokenizer of so many tokens")
-          ->type_name("N");
-  command->add_option("--tokenizer", flags->tokenizer, "Or take this tokenizer.json")
-      ->type_name("FILE")
-      ->excludes(vocab_size);
+      .option("--text-field", flags->options.text_field, "Of JSON lines: the field that holds the text (default: text)")
+      .value_name("NAME");
   command
-      ->add_option("--text-field", flags->options.text_field,
-                   "Of JSON lines: the field that holds the text (default: text)")
-      ->type_name("NAME");
+      .option("--separator", flags->options.separator,
+              "Of plain text: what stands between documents, \\n for a line's end (default: a file is a document)")
+      .value_name("TEXT");
   command
-      ->add_option("--separator", flags->options.separator,
-                   "Of plain text: what stands between documents, \\n for a line's end (default: a file is a document)")
-      ->type_name("TEXT");
+      .option("--validation", flags->validation,
+              "The fraction of documents held out for validation (default: 0.01, or none where that leaves none)")
+      .value_name("FRACTION")
+      .between(0.0, 1.0);
+  command.option("--seed", flags->options.seed, "Of the choice of held-out documents (default: 0)").value_name("N");
   command
-      ->add_option("--validation", flags->validation,
-                   "The fraction of documents held out for validation (default: 0.01, or none where that leaves none)")
-      ->type_name("FRACTION")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", flags->options.seed, "Of the choice of held-out documents (default: 0)")
-      ->type_name("N");
-  command
-      ->add_option("--end-of-document", flags->options.end_of_document,
-                   "The token that ends a document (default: <|endoftext|>, or what the tokenizer has instead)")
-      ->type_name("TOKEN");
-  command->add_option("--threads", flags->options.threads, "Threads that tokenize (default: one a core)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096));
-  command->callback([flags] {
+      .option("--end-of-document", flags->options.end_of_document,
+              "The token that ends a document (default: <|endoftext|>, or what the tokenizer has instead)")
+      .value_name("TOKEN");
+  command.option("--threads", flags->options.threads, "Threads that tokenize (default: one a core)")
+      .value_name("N")
+      .between(1, 4096);
+  command.runs([flags] {
     PrepareOptions options = flags->options;
     options.inputs.assign(flags->inputs.begin(), flags->inputs.end());
     options.out = flags->out;

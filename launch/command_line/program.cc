@@ -117,8 +117,9 @@ int run_program(const std::vector<std::string>& arguments, std::span<const Plant
     program.require_subcommand(1);
     program.footer(kFooter);
     ExitCode exit_code = ExitCode::kDone;
-    for (AddCommand add : kCommands) add(program, exit_code);
-    add_verify_command(program, exit_code, plants);
+    Command root(program);
+    for (AddCommand add : kCommands) add(root, exit_code);
+    add_verify_command(root, exit_code, plants);
     if (arguments.empty()) {
       write_output(program.help());
       flush_output();

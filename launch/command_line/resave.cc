@@ -2,8 +2,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "launch/command_line/commands.h"
 #include "launch/train/model_directory.h"
 #include "launch/train/rank.h"
@@ -11,16 +9,16 @@
 
 namespace trireme {
 
-void add_resave_command(CLI::App& program, ExitCode&) {
+void add_resave_command(Command& program, ExitCode&) {
   struct Flags {
     std::string in, out;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("resave", "Load a checkpoint and write it again, to the same bytes");
-  command->footer("\nAlone or under mpirun with any number of ranks: sha256sum of every file is the same.");
-  command->add_option("IN", flags->in, "A run, or one of its checkpoints")->required();
-  command->add_option("OUT", flags->out, "The folder to write; it must not exist")->required();
-  command->callback([flags] {
+  Command command = program.subcommand("resave", "Load a checkpoint and write it again, to the same bytes");
+  command.footer("\nAlone or under mpirun with any number of ranks: sha256sum of every file is the same.");
+  command.option("IN", flags->in, "A run, or one of its checkpoints").required();
+  command.option("OUT", flags->out, "The folder to write; it must not exist").required();
+  command.runs([flags] {
     MpiWorld world;
     whereabouts().rank = world.rank();
     configure_log({.ranks = world.size()});

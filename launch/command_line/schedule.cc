@@ -2,9 +2,6 @@
 #include <string>
 #include <vector>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "launch/command_line/commands.h"
@@ -52,7 +49,7 @@ std::string describe(const std::string& name, PipelineShape shape, int micro_bat
 
 }  // namespace
 
-void add_schedule_command(CLI::App& program, ExitCode&) {
+void add_schedule_command(Command& program, ExitCode&) {
   struct Flags {
     std::string name;
     int stages = 0;
@@ -60,25 +57,25 @@ void add_schedule_command(CLI::App& program, ExitCode&) {
     int chunks = 1;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("schedule", "Draw a pipeline schedule and what it costs");
-  command->footer(
+  Command command = program.subcommand("schedule", "Draw a pipeline schedule and what it costs");
+  command.footer(
       "\nFor example:\n"
       "  trireme schedule 1f1b --stages 4 --micro-batches 8\n"
       "  trireme schedule interleaved-1f1b --stages 4 --micro-batches 8 --chunks 2\n"
       "It is the list that `trireme train` runs with pipeline.schedule, mesh.pp and pipeline.chunks set so.");
-  command->add_option("SCHEDULE", flags->name, "gpipe, 1f1b or interleaved-1f1b")->required();
-  command->add_option("--stages", flags->stages, "Ranks in the pipeline (mesh.pp)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1024))
-      ->required();
-  command->add_option("--micro-batches", flags->micro_batches, "Micro-batches of a step, of one rank")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096))
-      ->required();
-  command->add_option("--chunks", flags->chunks, "Stages that each rank holds, of interleaved-1f1b (default: 1)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 64));
-  command->callback([flags] {
+  command.option("SCHEDULE", flags->name, "gpipe, 1f1b or interleaved-1f1b").required();
+  command.option("--stages", flags->stages, "Ranks in the pipeline (mesh.pp)")
+      .value_name("N")
+      .between(1, 1024)
+      .required();
+  command.option("--micro-batches", flags->micro_batches, "Micro-batches of a step, of one rank")
+      .value_name("N")
+      .between(1, 4096)
+      .required();
+  command.option("--chunks", flags->chunks, "Stages that each rank holds, of interleaved-1f1b (default: 1)")
+      .value_name("N")
+      .between(1, 64);
+  command.runs([flags] {
     const config::Pipeline::Schedule kind = schedule_called(flags->name);
     const PipelineShape shape{flags->stages, flags->chunks};
     const Schedules schedules = pipeline_schedules(kind, shape, flags->micro_batches);

@@ -1,8 +1,6 @@
 #include <memory>
 #include <optional>
 
-#include <CLI/CLI.hpp>
-
 #include "launch/command_line/commands.h"
 #include "launch/command_line/configuration_flags.h"
 #include "launch/train/run_training.h"
@@ -10,15 +8,15 @@
 
 namespace trireme {
 
-void add_train_command(CLI::App& program, ExitCode& exit_code) {
+void add_train_command(Command& program, ExitCode& exit_code) {
   auto flags = std::make_shared<ConfigurationFlags>();
-  CLI::App* command = program.add_subcommand("train", "Train a model, or go on where its run stopped");
-  command->footer(
+  Command command = program.subcommand("train", "Train a model, or go on where its run stopped");
+  command.footer(
       "\nAlone, or with many ranks: mpirun -n 2 trireme train FILE. The same command resumes from the newest\n"
       "checkpoint in run.dir. Ctrl-C, SIGTERM and SIGUSR1 save, then end with exit code 75. Each rank takes the GPU\n"
       "of its number on its host, or computes on the CPU where there is none; --set device=host or cuda decides.");
-  flags->add(*command, "train.steps=500")->required();
-  command->callback([flags, &exit_code] {
+  flags->add(command, "train.steps=500").required();
+  command.runs([flags, &exit_code] {
     MpiWorld world;
     whereabouts().rank = world.rank();
     configure_log({.ranks = world.size()});

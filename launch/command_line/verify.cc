@@ -2,9 +2,6 @@
 #include <memory>
 #include <thread>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
 #include "launch/command_line/commands.h"
@@ -90,25 +87,24 @@ ExitCode verify_here(const Flags& flags, std::span<const Plant> plants) {
 
 }  // namespace
 
-void add_verify_command(CLI::App& program, ExitCode& exit_code, std::span<const Plant> plants) {
+void add_verify_command(Command& program, ExitCode& exit_code, std::span<const Plant> plants) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command =
-      program.add_subcommand("verify", "Prove that a configuration's layout does not change what it learns");
-  command->footer(
+  Command command = program.subcommand("verify", "Prove that a configuration's layout does not change what it learns");
+  command.footer(
       "\nShrinks FILE, keeping the shape of its layout, and runs it on one rank and on the layout: as threads of this\n"
       "process, or, under mpirun, as the processes that it started (at least as many as the shrunk layout has ranks).\n"
       "Of 3 steps every gradient, norm and loss are compared, then the weights, their validation loss and the\n"
       "checkpoint's bytes: bit for bit in exact numerics (all but tp), within derived bounds otherwise. What differs\n"
       "is named, with the axis without which it does not. Exit codes: 0 it agrees; 1 it differs; 2 a mistake in FILE.");
-  CLI::Option* file = flags->add(*command, "mesh.tp=4");
-  flags->add_ranks(*command, "Of a run of so many ranks; decides mesh.dp");
+  Flag file = flags->add(command, "mesh.tp=4");
+  flags->add_ranks(command, "Of a run of so many ranks; decides mesh.dp");
   if (plants.empty()) {
-    file->required();
+    file.required();
   } else {
-    command->add_option("--plant", flags->plant, "Plant this mistake in the layout's run");
-    command->add_flag("--list-plants", flags->list_plants, "List the mistakes that can be planted");
+    command.option("--plant", flags->plant, "Plant this mistake in the layout's run");
+    command.flag("--list-plants", flags->list_plants, "List the mistakes that can be planted");
   }
-  command->callback([flags, plants, &exit_code] {
+  command.runs([flags, plants, &exit_code] {
     if (flags->list_plants) {
       for (const Plant& plant : plants) write_output(plant.name + "\n    " + plant.mistake + "\n");
       return;
