@@ -86,7 +86,8 @@ bool Exchange::advance(Incoming& message) {
       if (sent->peer != rank_ || sent->taken) continue;
       std::memcpy(&message.notice, sent->bytes.data(), sizeof message.notice);
       check(message);
-      std::memcpy(message.bytes, sent->bytes.data() + sizeof message.notice, message.notice.bytes);
+      if (message.notice.bytes > 0)
+        std::memcpy(message.bytes, sent->bytes.data() + sizeof message.notice, message.notice.bytes);
       sent->taken = true;
       message.stage = Incoming::Stage::kDone;
       return true;

@@ -47,7 +47,7 @@ TEST(GpuMemory, KindsAreHeldAgainstTheAddresses) {
   EXPECT_EQ(cudaMemcpy(device.memory, host.data(), kBytes, cudaMemcpyDeviceToHost), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(device.memory, host.data(), kBytes, cudaMemcpyDeviceToDevice), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(device.memory, nullptr, kBytes, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
-  EXPECT_EQ(cudaMemcpy(device.memory, host.data(), kBytes, static_cast<cudaMemcpyKind>(9)),
+  EXPECT_EQ(cudaMemcpy(device.memory, host.data(), kBytes, static_cast<cudaMemcpyKind>(7)),
             cudaErrorInvalidMemcpyDirection);
   EXPECT_EQ(cudaMemset(host.data(), 0, kBytes), cudaErrorInvalidValue);
   cudaGetLastError();
