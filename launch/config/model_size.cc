@@ -109,7 +109,7 @@ MemoryPerRank memory_per_rank(const config::Run& run, int dp) {
   const config::Model& model = run.model();
   const config::Mesh& mesh = run.mesh();
   const auto elements = static_cast<double>(most_elements(run));
-  const auto layers = static_cast<double>((model.layers() + mesh.pp() - 1) / mesh.pp());  // of a rank, at most
+  const int layers = (model.layers() + mesh.pp() - 1) / mesh.pp();  // of a rank, at most
   const bool narrow = run.train().precision() != config::fp32;
   const double replicas = double(dp) * mesh.cp();
   const int stage = run.zero().stage();
